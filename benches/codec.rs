@@ -1,0 +1,144 @@
+//! Cost of the codecs, for people: `cargo bench --bench codec`.
+
+use std::hint::black_box;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use lockstep::codec::http1::parse_head;
+use lockstep::codec::json::{object_fields, parse, write_string};
+use lockstep::codec::websocket::{AssemblyPool, Decoder, Limits, unmask};
+use serde_json::value::RawValue;
+
+const KEY: [u8; 4] = [0x12, 0x9A, 0x00, 0xFE];
+const LIMITS: Limits = Limits { message_bytes_max: 1 << 20, fragments_max: 64 };
+const SIZES: [usize; 3] = [64, 1 << 10, 64 << 10];
+
+/// A client's text frame of `size` bytes.
+fn frame(size: usize) -> Vec<u8> {
+    let mut bytes = match size {
+        0..=125 => vec![0x81, 0x80 | size as u8],
+        126..=0xFFFF => [&[0x81, 0xFE], &(size as u16).to_be_bytes()[..]].concat(),
+        _ => [&[0x81, 0xFF], &(size as u64).to_be_bytes()[..]].concat(),
+    };
+    bytes.extend(KEY);
+    let start = bytes.len();
+    bytes.resize(start + size, b'x');
+    let _ = unmask(&mut bytes[start..], KEY);
+    bytes
+}
+
+/// What a Croquet client sends: 250 bytes and a little.
+fn send_message() -> String {
+    let (id, payload) = ("i".repeat(43), "p".repeat(200));
+    format!(r#"{{"id":"{id}","action":"SEND","args":[0,0,"{payload}",12]}}"#)
+}
+
+fn bench_unmask(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("unmask");
+    for size in SIZES {
+        let mut data = vec![b'x'; size];
+        group.throughput(Throughput::Bytes(size as u64));
+        group.bench_function(size.to_string(), |bencher| {
+            bencher.iter(|| unmask(black_box(&mut data), KEY));
+        });
+    }
+}
+
+fn bench_utf8(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("utf8");
+    for size in SIZES {
+        let data = vec![b'x'; size];
+        group.throughput(Throughput::Bytes(size as u64));
+        group.bench_function(size.to_string(), |bencher| {
+            bencher.iter(|| simdutf8::basic::from_utf8(black_box(&data)).is_ok());
+        });
+    }
+}
+
+fn bench_frame(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("frame");
+    for size in SIZES {
+        let bytes = frame(size);
+        group.throughput(Throughput::Bytes(size as u64));
+        // A read of eight frames, as a turn finds them; the copy in the setup is not measured.
+        for (name, frames, piece) in [("whole", 8, usize::MAX), ("split", 1, size / 2)] {
+            let bytes = bytes.repeat(frames);
+            group.throughput(Throughput::Bytes((size * frames) as u64));
+            group.bench_function(format!("{name}/{frames}x{size}"), |bencher| {
+                let (mut decoder, mut pool) = (Decoder::new(), AssemblyPool::default());
+                bencher.iter_batched_ref(
+                    || bytes.clone(),
+                    |bytes| decode(&mut decoder, &mut pool, bytes, piece),
+                    BatchSize::SmallInput,
+                );
+            });
+        }
+    }
+}
+
+fn decode(decoder: &mut Decoder, pool: &mut AssemblyPool, bytes: &mut [u8], piece: usize) -> u32 {
+    let mut messages = 0;
+    for mut input in bytes.chunks_mut(piece) {
+        while let Ok(Some(incoming)) = decoder.next(&mut input, LIMITS, pool) {
+            black_box(incoming);
+            messages += 1;
+        }
+    }
+    messages
+}
+
+fn bench_head(criterion: &mut Criterion) {
+    let head = "GET /reflector/abcdefghijklmnopqrstuvwxyz HTTP/1.1\r\nHost: localhost:8080\r\n\
+        Connection: Upgrade\r\nPragma: no-cache\r\nCache-Control: no-cache\r\nUser-Agent: Mozilla/5.0 \
+        (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0\r\n\
+        Upgrade: websocket\r\nOrigin: http://localhost:8080\r\nSec-WebSocket-Version: 13\r\n\
+        Accept-Encoding: gzip, deflate, br\r\nAccept-Language: en-US,en;q=0.9\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    criterion.bench_function("http_head", |bencher| {
+        bencher.iter(|| parse_head(black_box(head.as_bytes())).is_ok());
+    });
+}
+
+#[derive(serde::Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    id: &'a RawValue,
+    #[serde(borrow)]
+    action: &'a RawValue,
+    #[serde(borrow)]
+    args: &'a RawValue,
+}
+
+fn bench_json(criterion: &mut Criterion) {
+    let text = send_message();
+    let mut group = criterion.benchmark_group("json_send");
+    group.throughput(Throughput::Bytes(text.len() as u64));
+    group.bench_function("fields", |bencher| {
+        bencher.iter(|| object_fields(black_box(&text), &["id", "action", "args"], 128));
+    });
+    group.bench_function("fields_and_split", |bencher| {
+        bencher.iter(|| {
+            let [id, _, args] = object_fields(black_box(&text), &["id", "action", "args"], 128)?;
+            black_box((id, args.and_then(|args| args.split_elements::<2>())));
+            Ok::<_, lockstep::codec::json::JsonError>(())
+        });
+    });
+    group.bench_function("parse", |bencher| bencher.iter(|| parse(black_box(&text), 128)));
+    group.bench_function("serde_json_raw_value", |bencher| {
+        bencher.iter(|| {
+            let envelope: Envelope<'_> = serde_json::from_str(black_box(&text))?;
+            black_box((envelope.id, envelope.action, envelope.args));
+            Ok::<_, serde_json::Error>(())
+        });
+    });
+    group.finish();
+    let (mut out, text) = (Vec::new(), "p".repeat(200));
+    criterion.bench_function("json_write_string/200", |bencher| {
+        bencher.iter(|| {
+            out.clear();
+            write_string(&mut out, black_box(&text));
+        });
+    });
+}
+
+criterion_group!(benches, bench_unmask, bench_utf8, bench_frame, bench_head, bench_json);
+criterion_main!(benches);

@@ -1,0 +1,123 @@
+//! What a whole turn of a shard costs in user space, for people: `cargo bench --bench turn`.
+//!
+//! The network is the in-memory one, so this is everything but the kernel. Figures are for one
+//! delivery: one message to one member.
+
+#[path = "../src/shard/tests/world.rs"]
+mod world;
+
+use std::time::{Duration, Instant};
+
+use criterion::{Bencher, Criterion, Throughput, criterion_group, criterion_main};
+use lockstep::protocol::{Protocol, croquet, echo};
+use lockstep::shard::routes::Profile;
+use world::{Peer, Setup, World, croquet_join, croquet_send, masked};
+
+const ID: &str = "a-session-id-of-43-characters-like-any-other";
+const MEMBERS: usize = 500;
+const ECHOES: usize = 100;
+const JOINS: usize = 200;
+/// Messages after which a session is made anew, so that what it retains stays modest.
+const MESSAGES_PER_SESSION: u64 = 20_000;
+
+fn world(protocol: &'static Protocol) -> World {
+    let mut setup = Setup::new(Profile::Only(protocol));
+    setup.protocols.croquet.messages_per_second_max = u32::MAX;
+    World::new(setup)
+}
+
+/// A Croquet session of 500 members who forget what they hear, or an echo of 100.
+fn members(protocol: &'static Protocol, count: usize) -> (World, Vec<Peer>) {
+    let mut world = world(protocol);
+    let members: Vec<Peer> = (0..count).map(|_| world.dial(0, &format!("/{ID}"))).collect();
+    world.settle();
+    for (user, member) in members.iter().enumerate() {
+        if protocol.name == "croquet" {
+            world.network.deliver(member.connection, &croquet_join(ID, user));
+        }
+        world.settle();
+        world.network.discard(member.connection);
+    }
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.count(|counters| counters.members.get()), count as u64);
+    (world, members)
+}
+
+/// Times `iterations` turns, each with `messages` from one sender to all.
+fn relay(bencher: &mut Bencher<'_>, messages: usize, payload: usize) {
+    let frames = croquet_send(ID, payload).repeat(messages);
+    bencher.iter_custom(|iterations| {
+        let (mut left, mut time) = (iterations, Duration::ZERO);
+        while left > 0 {
+            let (mut world, members) = members(&croquet::PROTOCOL, MEMBERS);
+            let turns = left.min(MESSAGES_PER_SESSION / messages as u64);
+            time += timed(|| {
+                for _ in 0..turns {
+                    world.network.deliver(members[0].connection, &frames);
+                    world.turn();
+                }
+            });
+            let sends = world.network.sends(members[MEMBERS - 1].connection);
+            assert!(sends >= turns, "a turn was without its sends");
+            left -= turns;
+        }
+        time
+    });
+}
+
+#[allow(clippy::disallowed_methods)] // benches read the clock
+fn timed(act: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    act();
+    start.elapsed()
+}
+
+fn bench_relay(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("relay to 500");
+    for messages in [1, 16] {
+        group.throughput(Throughput::Elements((messages * MEMBERS) as u64));
+        let name = format!("{messages} a turn");
+        group.bench_function(name, |bencher| relay(bencher, messages, 200));
+    }
+}
+
+fn bench_echo(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("echo");
+    group.throughput(Throughput::Elements(ECHOES as u64));
+    group.bench_function("100 connections", |bencher| {
+        let (mut world, members) = members(&echo::PROTOCOL, ECHOES);
+        let frame = masked(0x82, &[7; 200]);
+        bencher.iter(|| {
+            for member in &members {
+                world.network.deliver(member.connection, &frame);
+            }
+            world.turn()
+        });
+    });
+}
+
+/// Connect, upgrade and JOIN, all at once.
+fn bench_joins(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("join storm");
+    group.throughput(Throughput::Elements(JOINS as u64));
+    group.bench_function("200 connections", |bencher| {
+        let joins: Vec<Vec<u8>> = (0..JOINS).map(|user| croquet_join(ID, user)).collect();
+        bencher.iter_custom(|iterations| {
+            (0..iterations)
+                .map(|_| {
+                    let mut world = world(&croquet::PROTOCOL);
+                    timed(|| {
+                        for join in &joins {
+                            let member = world.dial(0, "/session");
+                            world.network.deliver(member.connection, join);
+                        }
+                        world.settle();
+                    })
+                })
+                .sum()
+        });
+    });
+}
+
+criterion_group!(benches, bench_relay, bench_echo, bench_joins);
+criterion_main!(benches);

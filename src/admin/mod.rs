@@ -1,0 +1,114 @@
+//! What operators read: health, statistics, Prometheus text. Pure: counters in, text out.
+
+use std::fmt::Write as _;
+
+use crate::protocol::Protocol;
+use crate::session::Counters;
+use crate::session::counters::{DESCRIPTIONS, Kind, LATENCY_BOUNDS_MS};
+
+/// Body of `/health`.
+pub fn health(serving: bool) -> String {
+    let status = if serving { "ok" } else { "draining" };
+    format!("{{\"status\":\"{status}\",\"version\":\"{}\"}}\n", env!("CARGO_PKG_VERSION"))
+}
+
+/// Body of `/stats`: every number, summed over shards and by shard.
+pub fn stats(shards: &[Counters]) -> String {
+    let mut out = String::from("{\"shards\":");
+    let _ = write!(out, "{}", shards.len());
+    for description in DESCRIPTIONS {
+        let _ = write!(out, ",\"{}\":{}", description.name, sum(shards, description.read));
+    }
+    out.push_str("}\n");
+    out
+}
+
+/// Body of `/metrics`: Prometheus text format 0.0.4. Lockstep's own numbers are labelled by shard;
+/// those under the Croquet original's names are sums, as its dashboards expect.
+pub fn metrics(shards: &[Counters]) -> String {
+    let mut out = String::new();
+    for description in DESCRIPTIONS {
+        let kind = match description.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+        };
+        let name = description.name;
+        let _ = writeln!(out, "# HELP {name} {}\n# TYPE {name} {kind}", description.help);
+        if name.starts_with("reflector_") {
+            let _ = writeln!(out, "{name} {}", sum(shards, description.read));
+            continue;
+        }
+        for (shard, counters) in shards.iter().enumerate() {
+            let _ = writeln!(out, "{name}{{shard=\"{shard}\"}} {}", (description.read)(counters));
+        }
+    }
+    latency(&mut out, shards);
+    out
+}
+
+/// Body of `/` on the common listener.
+pub fn home() -> String {
+    format!(
+        "Lockstep {}: real-time sessions.\n\n\
+         Croquet:  box=http://<this host and port>/ (reflector and files)\n\
+         Numbers:  /health /stats /metrics /sessions\n",
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+/// What the Croquet original answers to whoever asks whether it is there (specs: croquet §1.2).
+pub fn alive(protocol: &Protocol) -> String {
+    if protocol.name == "croquet" {
+        "Croquet reflector-v1 lockstep local\n\nAh, ha, ha, ha, stayin' alive!\n".to_owned()
+    } else {
+        home()
+    }
+}
+
+fn sum(shards: &[Counters], read: fn(&Counters) -> u64) -> u64 {
+    shards.iter().map(read).sum()
+}
+
+fn latency(out: &mut String, shards: &[Counters]) {
+    const NAME: &str = "reflector_latency";
+    let _ = writeln!(
+        out,
+        "# HELP {NAME} Latency that clients report, in milliseconds.\n# TYPE {NAME} histogram"
+    );
+    let mut below = 0;
+    let bounds = LATENCY_BOUNDS_MS.iter().map(|bound| bound.to_string());
+    for (bucket, bound) in bounds.chain(["+Inf".to_owned()]).enumerate() {
+        below += shards.iter().map(|c| c.croquet_latency.buckets[bucket].get()).sum::<u64>();
+        let _ = writeln!(out, "{NAME}_bucket{{le=\"{bound}\"}} {below}");
+    }
+    let total = sum(shards, |c| c.croquet_latency.sum_ms.get());
+    let _ = writeln!(out, "{NAME}_sum {total}\n{NAME}_count {below}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_sum_what_the_original_named_and_label_the_rest() {
+        let shards = [Counters::default(), Counters::default()];
+        shards[0].croquet_messages.add(2);
+        shards[1].croquet_messages.add(3);
+        shards[1].connections.increment();
+        shards[0].croquet_latency.observe(9);
+        shards[1].croquet_latency.observe(1_000);
+        let text = metrics(&shards);
+        assert!(text.contains("\nreflector_messages 5\n"));
+        assert!(text.contains("lockstep_connections{shard=\"1\"} 1\n"));
+        assert!(text.contains("reflector_latency_bucket{le=\"8\"} 0\n"));
+        assert!(text.contains("reflector_latency_bucket{le=\"10\"} 1\n"));
+        assert!(text.contains("reflector_latency_bucket{le=\"+Inf\"} 2\n"));
+        assert!(text.contains("reflector_latency_sum 1009\nreflector_latency_count 2\n"));
+    }
+
+    #[test]
+    fn stats_is_json() {
+        let stats = stats(&[Counters::default()]);
+        assert!(serde_json::from_str::<serde_json::Value>(&stats).is_ok(), "{stats}");
+    }
+}

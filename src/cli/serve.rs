@@ -1,0 +1,96 @@
+//! From settings to a running server: the sink of the log, the preflight, the listeners, the
+//! announcement.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+
+use super::settings::{Listener, Profile, RECEIVE_BUFFER_BYTES, Settings};
+use super::{Stop, exit};
+use crate::net::ring::PoolSize;
+use crate::protocol::{Protocol, echo};
+use crate::server::clock::Clock;
+use crate::server::preflight::{self, Needs, Ready};
+use crate::server::{self, Options};
+use crate::shard::routes;
+use crate::storage::{self, Place};
+
+/// What public conformance suites presume, by path.
+static CONFORMANCE: [(&str, &Protocol); 1] = [("/echo", &echo::PROTOCOL)];
+
+/// Serves until a signal.
+///
+/// # Errors
+/// A text for people and an exit code, if the server cannot start or fails.
+pub fn serve(settings: &Settings) -> Result<(), Stop> {
+    let clock = Clock::start();
+    server::log::start(settings.log_format, settings.log_filter.clone(), clock)
+        .map_err(|error| stop(exit::FAULT, format_args!("cannot start the log: {error}")))?;
+    let shards = settings.shards.count(server::cores().len());
+    let needs = Needs {
+        shards,
+        connections_max: settings.connections_max,
+        data_dir: settings.data_dir.as_deref(),
+    };
+    let ready =
+        preflight::check(needs).map_err(|error| stop(preflight::Error::EXIT_CODE, &error))?;
+    for warning in settings.warnings.iter().chain(&ready.warnings) {
+        log::warn!(scope = "process", event = "warning"; "{warning}");
+    }
+    let options = options(settings, shards, ready, clock);
+    let listeners = &settings.listeners;
+    server::serve(options, |addresses| announce(listeners, addresses, shards))
+        .map_err(|error| stop(exit::FAULT, &error))
+}
+
+fn options(settings: &Settings, shards: u16, ready: Ready, clock: Clock) -> Options {
+    let place = match ready.data_dir {
+        Some(directory) => Place::Disk(directory),
+        None => Place::Memory(Box::new(move || clock.wall_ms())),
+    };
+    Options {
+        listeners: settings.listeners.iter().map(listener).collect(),
+        shards: shards.into(),
+        storage: storage::Settings {
+            place,
+            file_bytes_max: settings.file_bytes_max,
+            files_bytes_max: settings.files_bytes_max,
+        },
+        durable: settings.data_dir.is_some(),
+        protocols: settings.protocols(),
+        connections_max: ready.connections_max,
+        receive_pool: PoolSize {
+            buffers: settings.receive_buffers,
+            buffer_bytes: RECEIVE_BUFFER_BYTES,
+        },
+        file_bytes_max: settings.file_bytes_max,
+        drain: settings.drain,
+        clock,
+    }
+}
+
+fn listener(listener: &Listener) -> server::Listener {
+    let profile = match listener.profile {
+        Profile::All => routes::Profile::All,
+        Profile::One(protocol) => routes::Profile::Only(protocol),
+        Profile::Conformance => routes::Profile::Conformance(&CONFORMANCE),
+    };
+    server::Listener { address: listener.address, profile }
+}
+
+/// One line for each listener on standard output, in the order they were given.
+fn announce(listeners: &[Listener], addresses: &[SocketAddr], shards: u16) {
+    let mut stdout = std::io::stdout().lock();
+    for (listener, address) in listeners.iter().zip(addresses) {
+        log::info!(
+            scope = "process", event = "listen", profile = listener.profile.name();
+            "serving {} on {address} with {shards} shards", listener.profile.name()
+        );
+        // Nobody may be reading: that is no reason not to serve.
+        let _ = writeln!(stdout, "LISTENING http://{address}");
+    }
+    let _ = stdout.flush();
+}
+
+fn stop(code: u8, why: impl std::fmt::Display) -> Stop {
+    Stop { text: format!("lockstep: {why}\n"), code }
+}

@@ -1,0 +1,42 @@
+//! What stays the same for the whole life of a session.
+
+use std::sync::Arc;
+
+use super::Config;
+use super::encode::Envelope;
+use crate::protocol;
+
+/// What a session's parts are handed with each call.
+#[derive(Debug)]
+pub(super) struct Context {
+    id: Box<str>,
+    config: Arc<protocol::Config>,
+    pub(super) envelope: Envelope,
+    /// Whether records are stored.
+    pub(super) durable: bool,
+}
+
+impl Context {
+    /// The context of session `id`.
+    pub(super) fn new(id: String, config: Arc<protocol::Config>, durable: bool) -> Self {
+        Self { envelope: Envelope::new(&id), id: id.into(), config, durable }
+    }
+
+    /// The session id.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The reflector's settings.
+    pub(super) fn config(&self) -> &Config {
+        &self.config.croquet
+    }
+
+    /// What clients are told of this server.
+    pub(super) fn label(&self) -> &str {
+        match self.config().label.as_str() {
+            "local" if self.durable => "localWithStorage",
+            label => label,
+        }
+    }
+}

@@ -1,0 +1,481 @@
+//! One incarnation of a session: what exists from the first JOIN until the last member has been
+//! gone for a while, and what a stored session is continued as.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::context::Context;
+use super::crowd::{Announcement, Crowd, User, write_users};
+use super::debounce::Debounce;
+use super::decode::{Body, Flags, Join, Save, Snap, Tags, Ticks, Tutti};
+use super::stored::{self, latest_name, saved_name};
+use super::stream::{Stream, Weight};
+use super::tally::{Admission, Completed, Tallies};
+use super::{BAD_APP_ID, encode, event, herald};
+use crate::codec::json;
+use crate::session::frame::FrameKind;
+use crate::session::{Close, Effects, Instant, MemberId};
+
+/// A SYNC up to this size is copied for each who joins, in bytes; a larger one shares the log.
+const PRIVATE_SYNC_BYTES_MAX: usize = 16 << 10;
+/// Shortest interval between two records of one session, its end aside.
+const STORE_INTERVAL: Duration = Duration::from_secs(1);
+/// When a record that could not be stored is tried again.
+const STORE_RETRY: Duration = Duration::from_secs(5);
+
+/// What members said of their session when they joined.
+#[derive(Debug, Default)]
+pub(super) struct About {
+    pub(super) name: Option<Box<str>>,
+    pub(super) version: f64,
+    pub(super) app_id: Option<Box<str>>,
+    pub(super) persistent_id: Option<Box<str>>,
+    pub(super) developer_id: Option<Box<str>>,
+    /// Raw JSON string: how clients find out whether they have the right password.
+    pub(super) tove: Option<Box<str>>,
+    /// Whether users are told where the others are.
+    pub(super) location: bool,
+    /// Of the last who joined, like what follows.
+    pub(super) url: Box<str>,
+    pub(super) herald_url: Option<Box<str>>,
+    pub(super) leave_delay: Duration,
+    pub(super) flags: Flags,
+}
+
+/// The newest snapshot the members agreed on.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    pub(super) time_ms: f64,
+    pub(super) seq: u32,
+    pub(super) url: Box<str>,
+}
+
+/// What a record told, to see whether there is anything new to tell.
+#[derive(Clone, Debug, PartialEq)]
+struct Told {
+    snapshot_ms: Option<f64>,
+    seq: u32,
+    time_ms: u64,
+}
+
+/// A session's live state.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) about: About,
+    pub(super) stream: Stream,
+    pub(super) crowd: Crowd,
+    pub(super) tallies: Tallies,
+    pub(super) snapshot: Option<Snapshot>,
+    pub(super) persistent_url: Option<Box<str>>,
+    /// Names this incarnation, over restarts too.
+    pub(super) timeline: Box<str>,
+    debounce: Debounce,
+    /// URL and size of the last post to the herald.
+    heralded: Option<(Box<str>, usize)>,
+    /// What was stored last; none if that failed.
+    stored: Option<Told>,
+    stored_at: Option<Instant>,
+    store_at: Option<Instant>,
+}
+
+impl Live {
+    /// A fresh session, opened by the first who joins.
+    pub(super) fn new(join: &Join<'_>, cx: &Context, fx: &Effects<'_>) -> Self {
+        let boxed = |text: &Option<std::borrow::Cow<'_, str>>| text.as_deref().map(Box::from);
+        let about = About {
+            name: boxed(&join.name),
+            version: join.version,
+            app_id: boxed(&join.app_id),
+            persistent_id: boxed(&join.persistent_id),
+            developer_id: boxed(&join.developer_id),
+            tove: join.tove.map(Box::from),
+            location: join.location,
+            ..About::default()
+        };
+        let mut live = Self {
+            about,
+            stream: Stream::new(fx.at()),
+            crowd: Crowd::default(),
+            tallies: Tallies::default(),
+            snapshot: None,
+            persistent_url: None,
+            timeline: base36(fx.random).into(),
+            debounce: Debounce::default(),
+            heralded: None,
+            stored: None,
+            stored_at: None,
+            store_at: None,
+        };
+        live.stream.set_ticks(join.ticks, &live.crowd, cx.config(), fx.at());
+        live.stored = Some(live.told());
+        live
+    }
+
+    /// Takes over what the last who joins decides for all (§2.2).
+    pub(super) fn update(&mut self, join: &Join<'_>, cx: &Context) {
+        let leave_delay_ms = join.leave_delay_ms.min(f64::from(cx.config().leave_delay_ms_max));
+        self.about.url = join.url.as_deref().unwrap_or_default().into();
+        self.about.herald_url = join
+            .herald_url
+            .as_deref()
+            .filter(|url| herald::is_allowed(url, &cx.config().herald_hosts))
+            .map(Box::from);
+        self.about.leave_delay = Duration::from_secs_f64(leave_delay_ms / 1_000.0);
+        self.about.flags = join.flags;
+        self.stream.rawtime = join.flags.rawtime;
+    }
+
+    /// Continues a stored session.
+    pub(super) fn resume(
+        &mut self,
+        content: &[u8],
+        cx: &Context,
+        now: Instant,
+    ) -> Result<(), stored::StoredError> {
+        stored::resume(content, self, cx.config(), now)?;
+        self.stored = Some(self.told());
+        Ok(())
+    }
+
+    /// Sends SYNC (§3.1): all a member needs to catch up.
+    pub(super) fn sync(&mut self, members: &[MemberId], cx: &Context, fx: &mut Effects<'_>) {
+        let time_ms = self.stream.advance(cx, fx.at());
+        let (head, tail) = self.sync_text(time_ms, cx);
+        if head.len() + self.stream.messages.bytes() + tail.len() <= PRIVATE_SYNC_BYTES_MAX {
+            let mut parts: Vec<&[u8]> = vec![&head];
+            parts.extend(self.stream.messages.pieces());
+            parts.push(&tail);
+            for &member in members {
+                fx.reply(member, FrameKind::Text, &parts);
+            }
+            return;
+        }
+        let mut pieces = vec![Bytes::from(head)];
+        pieces.extend(self.stream.messages.shared());
+        pieces.push(Bytes::from(tail));
+        let frames = encode::frames(&pieces);
+        for &member in members {
+            for frame in &frames {
+                fx.share(member, frame.clone());
+            }
+        }
+    }
+
+    /// What comes before and after the messages of a SYNC.
+    fn sync_text(&self, time_ms: u64, cx: &Context) -> (Vec<u8>, Vec<u8>) {
+        let snapshot_url = self.snapshot.as_ref().map(|snapshot| &*snapshot.url);
+        let url = snapshot_url.or(self.persistent_url.as_deref()).unwrap_or("");
+        let mut head = cx.envelope.sync_head();
+        head.extend_from_slice(b"{\"url\":");
+        json::write_string(&mut head, url);
+        head.extend_from_slice(b",\"messages\":[");
+
+        let mut tail = format!("],\"time\":{time_ms},\"seq\":{}", self.stream.seq()).into_bytes();
+        if let Some(tove) = &self.about.tove {
+            tail.extend_from_slice(b",\"tove\":");
+            tail.extend_from_slice(tove.as_bytes());
+        }
+        for (name, value) in [(",\"reflector\":", cx.label()), (",\"timeline\":", &self.timeline)] {
+            tail.extend_from_slice(name.as_bytes());
+            json::write_string(&mut tail, value);
+        }
+        tail.extend_from_slice(b",\"flags\":");
+        tail.extend_from_slice(self.about.flags.json().as_bytes());
+        let more = match &self.snapshot {
+            Some(snapshot) => {
+                format!(",\"snapshotTime\":{},\"snapshotSeq\":{}", snapshot.time_ms, snapshot.seq)
+            }
+            None if self.persistent_url.is_some() => ",\"persisted\":true".to_owned(),
+            None => String::new(),
+        };
+        tail.extend_from_slice(more.as_bytes());
+        tail.extend_from_slice(b"}}");
+        (head, tail)
+    }
+
+    /// A member joined: from now on it counts, and it listens if it has a user. Returns its serial
+    /// number.
+    pub(super) fn admit(
+        &mut self,
+        member: MemberId,
+        user: Option<User>,
+        cx: &Context,
+        fx: &mut Effects<'_>,
+    ) -> u32 {
+        fx.admit(member);
+        let serial = self.crowd.join(member, None, fx.at(), users_interval(cx));
+        self.reveal(member, serial, user, cx, fx);
+        serial
+    }
+
+    /// A member said who it is, if it did not before: it listens from here on.
+    pub(super) fn reveal(
+        &mut self,
+        member: MemberId,
+        serial: u32,
+        user: Option<User>,
+        cx: &Context,
+        fx: &mut Effects<'_>,
+    ) {
+        let Some(user) = user else { return };
+        event!(debug, "connection", "user-joined", cx.id(), user = &*user; "user joined");
+        self.crowd.reveal(member, serial, user, fx.at(), users_interval(cx));
+        fx.listen(member);
+        self.stream.audience_changed(&self.crowd, fx.at());
+    }
+
+    /// A member's connection is gone.
+    pub(super) fn hang_up(
+        &mut self,
+        member: MemberId,
+        serial: u32,
+        cx: &Context,
+        fx: &mut Effects<'_>,
+    ) {
+        let at = fx.at() + self.about.leave_delay;
+        self.crowd.hang_up(member, serial, at, fx.at(), users_interval(cx));
+        self.stream.audience_changed(&self.crowd, fx.at());
+    }
+
+    /// SEND (§3.2, §7).
+    pub(super) fn send(
+        &mut self,
+        body: Body<'_>,
+        tags: Option<Tags<'_>>,
+        cx: &Context,
+        fx: &mut Effects<'_>,
+    ) {
+        let mut weight = Weight::Ordinary;
+        if let Some(tags) = tags {
+            if !self.debounce.accept(tags, fx.at()) {
+                event!(trace, "session", "debounce-suppressed", cx.id(); "debounce suppressed");
+                return;
+            }
+            weight = Weight::Vital;
+        }
+        self.stream.send(body, weight, &self.crowd, cx, fx);
+    }
+
+    /// TICKS (§5).
+    pub(super) fn set_ticks(&mut self, ticks: Ticks, cx: &Context, now: Instant) {
+        self.stream.set_ticks(ticks, &self.crowd, cx.config(), now);
+    }
+
+    /// TUTTI (§6): a vote of the member with this serial number.
+    pub(super) fn tutti(
+        &mut self,
+        vote: &Tutti<'_>,
+        voter: u32,
+        cx: &Context,
+        fx: &mut Effects<'_>,
+    ) {
+        let clock = self.stream.clock;
+        match self.tallies.admit(vote, voter, clock.told_ms(), clock.peek_ms(fx.at())) {
+            Admission::Rejected(why) => {
+                event!(debug, "connection", "tutti-reject", cx.id(), tutti = vote.key, reason = why;
+                    "vote rejected: {why}");
+                return;
+            }
+            Admission::First => {
+                if let Some(first) = vote.first {
+                    self.stream.send(first, Weight::Ordinary, &self.crowd, cx, fx);
+                }
+                let interval = Duration::from_millis(cx.config().tally_interval_ms.into());
+                self.tallies.open(vote, self.crowd.total(), fx.at() + interval);
+            }
+            Admission::Open => {}
+        }
+        if let Some(tally) = self.tallies.count(vote, voter, self.stream.clock.told_ms()) {
+            self.tell(&tally, cx, fx);
+        }
+    }
+
+    /// Tells the result of a tally, if anybody wanted it.
+    fn tell(&mut self, tally: &Completed, cx: &Context, fx: &mut Effects<'_>) {
+        if tally.missing > 0 {
+            event!(debug, "session", "tutti-missing", cx.id(), tutti = &*tally.key,
+                missingCount = tally.missing; "{} votes missing", tally.missing);
+        }
+        if let Some(message) = &tally.message {
+            self.stream.send(Body::made(message), Weight::Vital, &self.crowd, cx, fx);
+        }
+    }
+
+    /// SNAP (§9): a member uploaded a snapshot the others agreed on.
+    pub(super) fn snap(&mut self, snap: &Snap<'_>, cx: &Context, fx: &mut Effects<'_>) {
+        let (url, hash) = (snap.url.as_deref().unwrap_or(""), snap.hash.as_deref().unwrap_or(""));
+        if snap.dissident {
+            event!(debug, "connection", "snapshot-dissident", cx.id(), hash = hash, data = url;
+                "dissident snapshot");
+            return;
+        }
+        let Some(covered) = self.accept(snap, fx.at()) else {
+            event!(debug, "connection", "snapshot-ignored", cx.id(), hash = hash, data = url;
+                "ignoring snapshot");
+            return;
+        };
+        event!(debug, "connection", "snapshot", cx.id(), hash = hash, data = url;
+            "got snapshot @{}#{}", snap.time_ms.unwrap_or(0.0), snap.seq.unwrap_or(0));
+        event!(trace, "session", "purging-messages", cx.id(), msgCount = covered;
+            "forgetting {covered} messages");
+        let soonest = self.stored_at.map(|at| at + STORE_INTERVAL);
+        self.store_at = soonest.max(Some(fx.at()));
+    }
+
+    /// Makes a snapshot the newest one, if it can be: announced whole, newer than the present one,
+    /// not of the future, and the messages after it retained. Returns how many it covers.
+    fn accept(&mut self, snap: &Snap<'_>, now: Instant) -> Option<usize> {
+        let (time_ms, seq, url) = (snap.time_ms?, snap.seq?, snap.url.as_deref()?);
+        snap.hash.as_ref()?;
+        let newest = self.snapshot.as_ref().map_or(-1.0, |snapshot| snapshot.time_ms);
+        let newer = time_ms >= 0.0 && time_ms > newest && time_ms <= self.stream.clock.peek_ms(now);
+        let covered = newer.then(|| self.stream.cover(seq).ok()).flatten()?;
+        self.snapshot = Some(Snapshot { time_ms, seq, url: url.into() });
+        Some(covered)
+    }
+
+    /// SAVE (§10): a member uploaded persistent data, for the next session of this application.
+    pub(super) fn save(
+        &mut self,
+        save: &Save<'_>,
+        cx: &Context,
+        fx: &mut Effects<'_>,
+    ) -> Result<(), Close> {
+        let record = saved_name(&self.about).ok_or(BAD_APP_ID)?;
+        let (time, url) = (save.persist_time, save.url.as_deref().unwrap_or(""));
+        if save.dissident || url.is_empty() {
+            let what = if save.dissident { "persist-dissident" } else { "persist-ignored" };
+            log::debug!(target: "croquet", scope = "connection", event = what, sessionId = cx.id(),
+                persistTime = time, data = url; "ignoring persistent data");
+            return Ok(());
+        }
+        event!(debug, "connection", "persist", cx.id(), persistTime = time, data = url;
+            "got persistent data");
+        if cx.durable {
+            fx.store(record, stored::write_saved(url));
+        }
+        Ok(())
+    }
+
+    /// Does what is due.
+    pub(super) fn on_deadline(&mut self, cx: &Context, fx: &mut Effects<'_>) {
+        let now = fx.at();
+        self.stream.on_deadline(&self.crowd, cx, fx);
+        self.crowd.depart_due(now, users_interval(cx));
+        if let Some(announcement) = self.crowd.announcement_due(now) {
+            self.announce(&announcement, cx, fx);
+        }
+        while let Some(tally) = self.tallies.take_due(now, self.stream.clock.told_ms()) {
+            self.tell(&tally, cx, fx);
+        }
+        if self.store_at.is_some_and(|at| at <= now) {
+            self.store(cx, fx);
+        }
+    }
+
+    /// When something is next due.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let deadlines =
+            [self.stream.deadline(), self.crowd.deadline(), self.tallies.deadline(), self.store_at];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// Announces joins and leaves that wait for it.
+    pub(super) fn flush(&mut self, cx: &Context, fx: &mut Effects<'_>) {
+        if let Some(announcement) = self.crowd.take_announcement() {
+            self.announce(&announcement, cx, fx);
+        }
+        self.stream.release(&self.crowd, cx, fx);
+    }
+
+    /// The `users` message (§8), if anybody is there to hear it, and the herald.
+    fn announce(&mut self, announcement: &Announcement, cx: &Context, fx: &mut Effects<'_>) {
+        if self.crowd.active() > 0 {
+            let payload = announcement.payload(&self.crowd);
+            self.stream.send(Body::made(&payload), Weight::Vital, &self.crowd, cx, fx);
+            event!(debug, "session", "send-users", cx.id(),
+                joinedCount = announcement.joined.len(), leftCount = announcement.left.len(),
+                activeCount = self.crowd.active(), clientCount = self.crowd.total();
+                "users: +{}-{}={}/{}", announcement.joined.len(), announcement.left.len(),
+                self.crowd.active(), self.crowd.total());
+        }
+        if let Some(url) = &self.about.herald_url {
+            let mut body = format!("{{\"time\":{},\"id\":", fx.now.wall_ms).into_bytes();
+            json::write_string(&mut body, cx.id());
+            let mut body = String::from_utf8(body).expect("JSON strings are UTF-8");
+            body.push_str(",\"all\":");
+            write_users(&mut body, self.crowd.users().filter(Option::is_some));
+            announcement.write_lists(&mut body);
+            body.push('}');
+            self.heralded = Some((url.clone(), body.len()));
+            fx.post(url.clone().into_string(), body);
+        }
+    }
+
+    /// The herald was not reached (§8).
+    pub(super) fn on_herald_failed(&self, why: &str, cx: &Context, fx: &mut Effects<'_>) {
+        let Some((url, bytes)) = &self.heralded else { return };
+        event!(warn, "session", "herald-failed", cx.id(), endpoint = &**url, err = why;
+            "heralding failed: {why}");
+        let mut info = b"{\"code\":\"HERALDING_FAILED\",\"msg\":".to_vec();
+        let mut message = String::new();
+        let _ = write!(message, "POST {bytes} bytes to heraldUrl \"{url}\" failed: {why}");
+        json::write_string(&mut info, &message);
+        info.extend_from_slice(b",\"options\":{\"level\":\"error\"}}");
+        cx.envelope.info(&info, self.crowd.spectators(), fx);
+    }
+
+    /// Stores the session if there is anything new to store.
+    pub(super) fn store(&mut self, cx: &Context, fx: &mut Effects<'_>) {
+        self.store_at = None;
+        let told = self.told();
+        if !cx.durable || self.stored.as_ref() == Some(&told) {
+            return;
+        }
+        event!(debug, "session", "upload-latest", cx.id(),
+            msgCount = self.stream.messages.len(); "storing the session");
+        fx.store(latest_name(cx.id()), stored::write_latest(cx.id(), self));
+        self.stored = Some(told);
+        self.stored_at = Some(fx.at());
+    }
+
+    /// The record could not be stored: it is tried again.
+    pub(super) fn on_store_failed(&mut self, now: Instant) {
+        self.stored = None;
+        self.store_at = Some(now + STORE_RETRY);
+    }
+
+    /// What must hold between any two calls.
+    #[cfg(test)]
+    pub(super) fn invariants(&self, cx: &Context) {
+        self.stream.invariants(cx.config());
+        self.crowd.invariants();
+        self.tallies.invariants();
+    }
+
+    fn told(&self) -> Told {
+        Told {
+            snapshot_ms: self.snapshot.as_ref().map(|snapshot| snapshot.time_ms),
+            seq: self.stream.seq(),
+            time_ms: self.stream.clock.told_ms(),
+        }
+    }
+}
+
+fn users_interval(cx: &Context) -> Duration {
+    Duration::from_millis(cx.config().users_interval_ms.into())
+}
+
+/// Digits and lower-case letters, as the original names its timelines.
+fn base36(mut number: u64) -> String {
+    let mut digits = Vec::new();
+    loop {
+        digits.push(b"0123456789abcdefghijklmnopqrstuvwxyz"[(number % 36) as usize]);
+        number /= 36;
+        if number == 0 {
+            return digits.into_iter().rev().map(char::from).collect();
+        }
+    }
+}

@@ -1,0 +1,552 @@
+//! The life of a session (specs: croquet §10) and what its members may do in it.
+//!
+//! A session waits for its first JOIN, lives while members are there, and is over a while after
+//! the last one left. Sockets that never join neither keep it nor are ended with it.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::context::Context;
+use super::crowd::{User, write_users};
+use super::decode::{self, Args, Body, Command, Join, Save, Snap, Tags, Ticks, Tutti};
+use super::encode;
+use super::live::Live;
+use super::stored::{latest_name, read_saved, saved_name};
+use super::{RECONNECT, UNKNOWN_SESSION, event};
+use crate::codec::json::{self, Raw};
+use crate::protocol::{Hello, Loaded, Machine, Message, Open};
+use crate::session::effects::RecordName;
+use crate::session::map::Map;
+use crate::session::{Close, Effects, Instant, MemberId, Now};
+
+/// What is written of a client's own log entry, in bytes.
+const LOG_BYTES_MAX: usize = 2 << 10;
+
+/// How often one connection may JOIN. Clients do it once; each time costs a SYNC.
+const JOINS_MAX: u8 = 16;
+
+/// A session of the Croquet reflector.
+#[derive(Debug)]
+pub(super) struct Reflector {
+    cx: Context,
+    /// Boxed: the map's free places cost a pointer, not a seat.
+    seats: Map<MemberId, Box<Seat>>,
+    live: Option<Box<Live>>,
+    /// Those who joined while the stored session is loaded, in order; none if it is loaded.
+    waiting: Option<Vec<MemberId>>,
+    /// Names the load that is awaited.
+    ticket: u32,
+    /// When the session ends if nobody joins before.
+    closing_at: Option<Instant>,
+    /// The session is over, until somebody takes a seat again.
+    closed: bool,
+    /// The process stops: what is stored must stay true.
+    drained: bool,
+}
+
+/// A connection.
+#[derive(Debug)]
+struct Seat {
+    peer: Box<str>,
+    user_ip: Box<str>,
+    /// JSON of where it is, if a proxy told.
+    location: Option<Box<str>>,
+    since: Instant,
+    messages_in: u64,
+    bytes_in: u64,
+    joins: u8,
+    user: Option<User>,
+    /// Its serial number, once it has been sent SYNC.
+    joined: Option<u32>,
+}
+
+impl Reflector {
+    /// Opens a session, which then waits for its first JOIN.
+    pub(super) fn new(open: Open) -> Self {
+        let Open { key, now, config, durable } = open;
+        let mut reflector = Self {
+            cx: Context::new(key, config, durable),
+            seats: Map::default(),
+            live: None,
+            waiting: None,
+            ticket: 0,
+            closing_at: None,
+            closed: false,
+            drained: false,
+        };
+        reflector.await_join(now.at);
+        reflector
+    }
+
+    /// The last sequence number given out.
+    #[cfg(test)]
+    pub(super) fn seq(&self) -> u32 {
+        self.live.as_ref().map_or(0, |live| live.stream.seq())
+    }
+
+    /// What must hold between any two calls.
+    #[cfg(test)]
+    pub(super) fn invariants(&self) {
+        let joined = self.seats.values().filter(|seat| seat.joined.is_some()).count();
+        assert!(!self.closed || self.live.is_none());
+        assert!(self.waiting.is_none() || self.live.is_some());
+        match self.parts() {
+            None => assert_eq!(joined, 0),
+            Some((live, cx)) => {
+                live.invariants(cx);
+                assert!(joined <= live.crowd.total());
+                assert!(self.closing_at.is_none() || live.crowd.total() == 0);
+            }
+        }
+    }
+
+    fn parts(&self) -> Option<(&Live, &Context)> {
+        Some((self.live.as_deref()?, &self.cx))
+    }
+
+    fn parts_mut(&mut self) -> Option<(&mut Live, &Context)> {
+        Some((self.live.as_deref_mut()?, &self.cx))
+    }
+
+    /// The live session and the serial number of one who joined it.
+    fn joined(&mut self, member: MemberId) -> Option<(&mut Live, u32, &Context)> {
+        let serial = self.seats.get(&member)?.joined?;
+        let (live, cx) = self.parts_mut()?;
+        Some((live, serial, cx))
+    }
+
+    fn await_join(&mut self, now: Instant) {
+        let at = now + Duration::from_millis(self.cx.config().join_wait_ms.into());
+        self.closing_at = Some(self.closing_at.map_or(at, |other| other.max(at)));
+    }
+
+    fn dispatch(
+        &mut self,
+        member: MemberId,
+        command: Command<'_>,
+        fx: &mut Effects<'_>,
+    ) -> Result<(), Close> {
+        match command {
+            Command::Send(args, tags) => self.send(member, args, tags, fx),
+            Command::Join(args) => self.join(member, args, fx),
+            Command::Ping(args) => {
+                self.pong(member, args, fx);
+                Ok(())
+            }
+            Command::Pulse => Ok(()),
+            Command::Log(args) => {
+                self.log(args);
+                Ok(())
+            }
+            Command::Unknown(action) => {
+                event!(debug, "connection", "unknown-action", self.cx.id(),
+                    action = shortened(action); "unknown action");
+                Ok(())
+            }
+            _ => self.dispatch_joined(member, command, fx),
+        }
+    }
+
+    /// What only one who joined may ask for.
+    fn dispatch_joined(
+        &mut self,
+        member: MemberId,
+        command: Command<'_>,
+        fx: &mut Effects<'_>,
+    ) -> Result<(), Close> {
+        let (live, serial, cx) = self.joined(member).ok_or(UNKNOWN_SESSION)?;
+        match command {
+            Command::Tutti(args) => live.tutti(&Tutti::decode(args)?, serial, cx, fx),
+            Command::Snap(args) => live.snap(&Snap::decode(args)?, cx, fx),
+            Command::Save(args) => live.save(&Save::decode(args)?, cx, fx)?,
+            Command::Ticks(args) => live.set_ticks(Ticks::decode(args)?, cx, fx.at()),
+            _ => debug_assert!(false, "{command:?} is for everybody"),
+        }
+        Ok(())
+    }
+
+    fn send(
+        &mut self,
+        member: MemberId,
+        args: Args<'_>,
+        tags: Option<Raw<'_>>,
+        fx: &mut Effects<'_>,
+    ) -> Result<(), Close> {
+        let args = decode::send_args(args)?;
+        // Too early to be heard, as in the original.
+        let Some((live, _, cx)) = self.joined(member) else { return Ok(()) };
+        let (body, latency) = Body::decode(args)?;
+        let tags = tags.map(Tags::decode).transpose()?.flatten();
+        live.send(body, tags, cx, fx);
+        if let Some(ms) = latency.filter(|ms| *ms > 0.0 && *ms < 60_000.0) {
+            fx.counters.croquet_latency.observe(ms as u32);
+        }
+        Ok(())
+    }
+
+    /// JOIN (§2.2).
+    fn join(
+        &mut self,
+        member: MemberId,
+        args: Args<'_>,
+        fx: &mut Effects<'_>,
+    ) -> Result<(), Close> {
+        let join = Join::decode(args)?;
+        let Some(seat) = self.seats.get_mut(&member) else { return Ok(()) };
+        if self.closed || seat.joins == JOINS_MAX {
+            event!(info, "connection", "reject-join", self.cx.id(); "rejecting JOIN");
+            return Err(RECONNECT);
+        }
+        seat.joins += 1;
+        log_join(self.cx.id(), seat, &join, fx.now);
+        self.closing_at = None;
+        if self.live.is_none() {
+            self.begin(&join, fx);
+        }
+        let (live, cx) = self.parts_mut().ok_or(RECONNECT)?;
+        live.update(&join, cx);
+        let located = live.about.location;
+        if let Some(seat) = self.seats.get_mut(&member) {
+            let place = seat.location.as_deref().filter(|_| located);
+            seat.user =
+                seat.user.take().or_else(|| join.user.map(|user| located_user(user, place)));
+        }
+        match &mut self.waiting {
+            Some(waiting) if waiting.contains(&member) => {}
+            Some(waiting) => waiting.push(member),
+            None => self.sync(&[member], fx),
+        }
+        Ok(())
+    }
+
+    /// The first JOIN opens the session, or loads the stored one.
+    fn begin(&mut self, join: &Join<'_>, fx: &mut Effects<'_>) {
+        let live = Live::new(join, &self.cx, fx);
+        fx.counters.croquet_sessions.increment();
+        if self.cx.durable {
+            self.ticket = self.ticket.wrapping_add(1);
+            self.waiting = Some(Vec::new());
+            let records = [Some(latest_name(self.cx.id())), saved_name(&live.about)];
+            fx.load(self.ticket, records.into_iter().flatten().collect());
+        } else {
+            event!(info, "session", "start", self.cx.id(); "starting fresh session");
+        }
+        self.live = Some(Box::new(live));
+    }
+
+    /// Sends SYNC to those who joined; from then on they are members.
+    fn sync(&mut self, members: &[MemberId], fx: &mut Effects<'_>) {
+        let Self { cx, seats, live, .. } = self;
+        let Some(live) = live else { return };
+        live.sync(members, cx, fx);
+        for &member in members {
+            let Some(seat) = seats.get_mut(&member) else { continue };
+            match seat.joined {
+                Some(serial) => live.reveal(member, serial, seat.user.clone(), cx, fx),
+                None => seat.joined = Some(live.admit(member, seat.user.clone(), cx, fx)),
+            }
+        }
+    }
+
+    /// Makes of what was stored what the session is.
+    fn resume(&mut self, loaded: Loaded, now: Instant) -> Result<(), String> {
+        let records = loaded?;
+        let Some((live, cx)) = self.parts_mut() else { return Ok(()) };
+        let mut records = records.into_iter();
+        if let Some(latest) = records.next().flatten() {
+            live.resume(&latest, cx, now).map_err(|error| error.to_string())?;
+            event!(info, "session", "start", cx.id(), seq = live.stream.seq(),
+                time = live.stream.clock.told_ms(), msgCount = live.stream.messages.len();
+                "resuming stored session");
+        } else if let Some(saved) = records.next().flatten() {
+            live.persistent_url = Some(read_saved(&saved).map_err(|error| error.to_string())?);
+            event!(info, "session", "start", cx.id(); "resuming from persisted data");
+        } else {
+            event!(info, "session", "start", cx.id(); "starting fresh session");
+        }
+        Ok(())
+    }
+
+    /// The last member is gone: the session ends after a while, unless somebody joins.
+    fn settle(&mut self, now: Instant) {
+        let deserted = self.live.as_ref().is_some_and(|live| live.crowd.total() == 0)
+            && self.waiting.as_ref().is_none_or(Vec::is_empty);
+        if deserted && self.closing_at.is_none() {
+            let delay_ms = self.cx.config().deletion_delay_ms;
+            event!(debug, "session", "schedule-delete", self.cx.id(), delay = delay_ms;
+                "scheduling end of session");
+            self.closing_at = Some(now + Duration::from_millis(delay_ms.into()));
+        }
+    }
+
+    /// Ends the session. What was live is stored and forgotten.
+    fn close(&mut self, fx: &mut Effects<'_>) {
+        self.closing_at = None;
+        self.closed = true;
+        let loading = self.waiting.take().is_some();
+        if let Some((live, cx)) = self.parts_mut() {
+            live.flush(cx, fx);
+            if !loading {
+                live.store(cx, fx);
+            }
+            event!(info, "session", "end", cx.id(), reason = "no clients"; "session ended");
+            fx.counters.croquet_sessions.decrement();
+        }
+        self.live = None;
+    }
+
+    /// PING: the args come back, with raw time in them if the session has that flag (§3).
+    fn pong(&self, member: MemberId, args: Args<'_>, fx: &mut Effects<'_>) {
+        const HEAD: &[u8] = b"{\"action\":\"PONG\"";
+        let Some(args) = args.map(|args| args.as_str()) else {
+            return encode::reply(member, &[HEAD, b"}"], fx);
+        };
+        let rawtime = self.live.as_ref().filter(|live| live.stream.rawtime);
+        let (Some(live), Some(open)) = (rawtime, args.strip_suffix('}')) else {
+            return encode::reply(member, &[HEAD, b",\"args\":", args.as_bytes(), b"}"], fx);
+        };
+        let comma: &[u8] = if open.trim_ascii_end() == "{" { b"" } else { b"," };
+        let mut digits = itoa::Buffer::new();
+        let time = digits.format(live.stream.clock.raw_ms(fx.at())).as_bytes();
+        let parts = [HEAD, b",\"args\":", open.as_bytes(), comma, b"\"rawTime\":", time, b"}}"];
+        encode::reply(member, &parts, fx);
+    }
+
+    fn log(&self, args: Args<'_>) {
+        if !log::log_enabled!(target: "croquet", log::Level::Info) {
+            return;
+        }
+        let entry = args.and_then(|args| args.to_string_value());
+        let entry = entry.as_deref().or_else(|| args.map(Raw::as_str)).unwrap_or_default();
+        let entry = shortened(entry);
+        event!(info, "connection", "client-log", self.cx.id(),
+            reason = entry.split(' ').next().unwrap_or_default(), clientLog = entry;
+            "LOG {entry}");
+    }
+}
+
+impl Machine for Reflector {
+    fn on_enter(
+        &mut self,
+        member: MemberId,
+        hello: Hello,
+        fx: &mut Effects<'_>,
+    ) -> Result<(), Close> {
+        if self.drained {
+            return Err(RECONNECT);
+        }
+        if self.closed || self.closing_at.is_some() {
+            self.closed = false;
+            self.await_join(fx.at());
+        }
+        event!(info, "connection", "start", self.cx.id(), connection = hello.peer.as_str(),
+            userIp = hello.user_ip.as_str(), url = without_query(&hello.target);
+            "opened connection");
+        let seat = Seat {
+            location: hello.location.as_deref().map(location_json),
+            peer: hello.peer.into(),
+            user_ip: hello.user_ip.into(),
+            since: fx.at(),
+            messages_in: 0,
+            bytes_in: 0,
+            joins: 0,
+            user: None,
+            joined: None,
+        };
+        self.seats.insert(member, Box::new(seat));
+        fx.counters.croquet_connections.increment();
+        Ok(())
+    }
+
+    fn on_message(
+        &mut self,
+        member: MemberId,
+        message: Message<'_>,
+        fx: &mut Effects<'_>,
+    ) -> Result<(), Close> {
+        if self.drained {
+            return Err(RECONNECT);
+        }
+        if let Some(seat) = self.seats.get_mut(&member) {
+            seat.messages_in += 1;
+            seat.bytes_in += message.bytes().len() as u64;
+        }
+        let done = decode::command(&message).and_then(|command| self.dispatch(member, command, fx));
+        if let Err(close) = done {
+            event!(debug, "connection", "message-handling-failed", self.cx.id(), code = close.code;
+                "closing: {}", close.reason);
+        }
+        done
+    }
+
+    fn on_leave(&mut self, member: MemberId, code: u16, fx: &mut Effects<'_>) {
+        let Some(seat) = self.seats.remove(&member) else { return };
+        fx.counters.croquet_connections.decrement();
+        event!(info, "connection", "end", self.cx.id(), connection = &*seat.peer,
+            userIp = &*seat.user_ip, code = code, mi = seat.messages_in, bi = seat.bytes_in,
+            s = fx.at().since(seat.since).as_secs(); "client closed connection [{code}]");
+        if let Some(waiting) = &mut self.waiting {
+            waiting.retain(|&other| other != member);
+        }
+        if let (Some(serial), Some((live, cx))) = (seat.joined, self.parts_mut()) {
+            live.hang_up(member, serial, cx, fx);
+        }
+        self.settle(fx.at());
+    }
+
+    fn on_deadline(&mut self, fx: &mut Effects<'_>) {
+        if self.drained {
+            return;
+        }
+        if self.waiting.is_none()
+            && let Some((live, cx)) = self.parts_mut()
+        {
+            live.on_deadline(cx, fx);
+        }
+        self.settle(fx.at());
+        if self.closing_at.is_some_and(|at| at <= fx.at()) {
+            self.close(fx);
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        if self.drained {
+            return None;
+        }
+        let live = self.live.as_ref().filter(|_| self.waiting.is_none());
+        live.and_then(|live| live.deadline()).into_iter().chain(self.closing_at).min()
+    }
+
+    fn on_loaded(&mut self, ticket: u32, records: Loaded, fx: &mut Effects<'_>) {
+        if ticket != self.ticket {
+            return;
+        }
+        let Some(waiting) = self.waiting.take() else { return };
+        match self.resume(records, fx.at()) {
+            Ok(()) => self.sync(&waiting, fx),
+            Err(why) => {
+                event!(error, "session", "fetch-latest-failed", self.cx.id(), err = why.as_str();
+                    "the stored session cannot be read: {why}; clients are told to try again");
+                fx.counters.storage_errors.increment();
+                fx.counters.croquet_sessions.decrement();
+                self.live = None;
+                self.await_join(fx.at());
+                for member in waiting {
+                    fx.close(member, RECONNECT);
+                }
+            }
+        }
+        self.settle(fx.at());
+    }
+
+    fn on_stored(&mut self, record: &RecordName, result: Result<(), String>, fx: &mut Effects<'_>) {
+        let Err(why) = result else { return };
+        event!(error, "session", "upload-latest-failed", self.cx.id(), err = why.as_str();
+            "{} could not be stored: {why}", record.namespace);
+        let drained = self.drained;
+        if *record == latest_name(self.cx.id())
+            && !drained
+            && let Some((live, _)) = self.parts_mut()
+        {
+            live.on_store_failed(fx.at());
+        }
+    }
+
+    fn on_posted(&mut self, result: Result<(), String>, fx: &mut Effects<'_>) {
+        if let Err(why) = result
+            && let Some((live, cx)) = self.parts()
+        {
+            live.on_herald_failed(&why, cx, fx);
+        }
+    }
+
+    fn on_drain(&mut self, fx: &mut Effects<'_>) {
+        if self.waiting.is_none()
+            && let Some((live, cx)) = self.parts_mut()
+        {
+            live.flush(cx, fx);
+            live.store(cx, fx);
+        }
+        self.drained = true;
+    }
+
+    fn is_over(&self) -> bool {
+        self.closed && self.seats.is_empty()
+    }
+
+    fn describe(&self) -> String {
+        let Some((live, _)) = self.parts() else {
+            return format!("{} 0  ", self.cx.id());
+        };
+        let about = &live.about;
+        let app = about.app_id.as_deref().or(about.name.as_deref()).unwrap_or("");
+        format!("{} {} {app} {}", self.cx.id(), live.crowd.total(), about.url)
+    }
+
+    fn users(&self) -> String {
+        let mut json = String::new();
+        match self.parts() {
+            Some((live, _)) => write_users(&mut json, live.crowd.users()),
+            None => json.push_str("[]"),
+        }
+        json
+    }
+}
+
+fn log_join(id: &str, seat: &Seat, join: &Join<'_>, now: Now) {
+    event!(info, "connection", "join", id, connection = &*seat.peer, userIp = &*seat.user_ip,
+        user = join.user, sessionName = join.name.as_deref(), appId = join.app_id.as_deref(),
+        persistentId = join.persistent_id.as_deref(), developerId = join.developer_id.as_deref(),
+        codeHash = join.code_hash.as_deref(), apiKey = join.api_key.as_deref().map(masked).as_deref(),
+        url = join.url.as_deref(), sdk = join.sdk.as_deref(),
+        heraldUrl = join.herald_url.as_deref(), flags = join.flags.json(),
+        connectedFor = now.at.since(seat.since).as_millis() as u64;
+        "JOIN as {}", join.user.unwrap_or("spectator"));
+}
+
+/// The first four characters: enough to tell keys apart.
+fn masked(key: &str) -> String {
+    key.chars().take(4).chain(['…']).collect()
+}
+
+fn shortened(text: &str) -> &str {
+    &text[..text.floor_char_boundary(LOG_BYTES_MAX)]
+}
+
+/// A target without its query, which may hold a token.
+fn without_query(target: &str) -> &str {
+    target.split('?').next().unwrap_or_default()
+}
+
+/// The user of a member, with where it is if the application asked for that (§2.1).
+fn located_user(user: &str, location: Option<&str>) -> User {
+    let Some(location) = location else { return Rc::from(user) };
+    let (inner, field, close) = match (user.strip_suffix(']'), user.strip_suffix('}')) {
+        (Some(inner), _) => (inner, "", ']'),
+        (_, Some(inner)) => (inner, "\"location\":", '}'),
+        _ => return Rc::from(user),
+    };
+    let empty = matches!(inner.trim_ascii_end(), "[" | "{");
+    let comma = if empty { "" } else { "," };
+    Rc::from(format!("{inner}{comma}{field}{location}{close}"))
+}
+
+/// `region,city,lat,lng` as `{region, city: {name, lat, lng}}` (§1.1).
+fn location_json(header: &str) -> Box<str> {
+    let mut parts = header.split(',');
+    let mut out = b"{\"region\":".to_vec();
+    json::write_string(&mut out, parts.next().unwrap_or_default());
+    if let Some(city) = parts.next().filter(|city| !city.is_empty()) {
+        out.extend_from_slice(b",\"city\":{\"name\":");
+        json::write_string(&mut out, city);
+        for name in ["lat", "lng"] {
+            let number = parts.next().and_then(|number| number.trim().parse::<f64>().ok());
+            let number = number.filter(|number| number.is_finite());
+            let text = number.map_or_else(|| "null".to_owned(), |number| number.to_string());
+            out.extend_from_slice(format!(",\"{name}\":{text}").as_bytes());
+        }
+        out.push(b'}');
+    }
+    out.push(b'}');
+    String::from_utf8(out).expect("JSON strings are UTF-8").into()
+}

@@ -1,0 +1,336 @@
+//! A shard in miniature: one session, its members' connections, and a clock that the test turns.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::super::Config;
+use super::super::machine::Reflector;
+use crate::protocol::{self, Hello, Loaded, Machine, Message, Open};
+use crate::session::effects::{Effect, RecordName};
+use crate::session::outbox::{Cursor, Slices};
+use crate::session::{Close, Counters, Effects, History, Instant, MemberId, Now, Outbox};
+use crate::session::{Outcome, RingPool};
+
+/// A connection of the test; names stay valid after it closed.
+pub(super) type Name = usize;
+
+/// When the virtual clock begins, in milliseconds: not at zero, and between two milliseconds.
+const EPOCH_US: u64 = 1_000_700;
+
+#[derive(Debug, Default)]
+struct Connection {
+    outbox: Outbox,
+    cursor: Cursor,
+    stream: Vec<u8>,
+    /// Messages with the time they were sent at, in milliseconds.
+    received: Vec<(u64, String)>,
+    taken: usize,
+    admitted: bool,
+    closed: Option<Close>,
+    is_seated: bool,
+}
+
+/// One session with everything around it.
+#[derive(Debug)]
+pub(super) struct Room {
+    pub(super) machine: Reflector,
+    pub(super) counters: Counters,
+    history: History,
+    pool: RingPool,
+    outcome: Outcome,
+    connections: Vec<Connection>,
+    now_us: u64,
+    random: u64,
+    /// Loads that were asked for and not answered.
+    pub(super) loads: Vec<(u32, Vec<RecordName>)>,
+    pub(super) stores: Vec<(RecordName, Vec<u8>)>,
+    pub(super) posts: Vec<(String, String)>,
+}
+
+impl Room {
+    pub(super) fn new() -> Self {
+        Self::with(Config::default(), false)
+    }
+
+    pub(super) fn with(config: Config, durable: bool) -> Self {
+        Self::open("room", config, durable)
+    }
+
+    pub(super) fn open(key: &str, croquet: Config, durable: bool) -> Self {
+        let now = Now { at: Instant::from_micros(EPOCH_US), wall_ms: 1_700_000_000_000 };
+        #[allow(clippy::needless_update)] // other protocols have settings too
+        let config = protocol::Config { croquet, ..protocol::Config::default() };
+        let config = Arc::new(config);
+        Self {
+            machine: Reflector::new(Open { key: key.to_owned(), now, config, durable }),
+            counters: Counters::default(),
+            history: History::new(),
+            pool: RingPool::default(),
+            outcome: Outcome::default(),
+            connections: Vec::new(),
+            now_us: EPOCH_US,
+            random: 7,
+            loads: Vec::new(),
+            stores: Vec::new(),
+            posts: Vec::new(),
+        }
+    }
+
+    /// Milliseconds since the room was opened.
+    pub(super) fn now_ms(&self) -> u64 {
+        (self.now_us - EPOCH_US) / 1_000
+    }
+
+    /// One call of the machine and everything that follows from it.
+    fn call<R>(&mut self, act: impl FnOnce(&mut Reflector, &mut Effects<'_>) -> R) -> R {
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let at = Instant::from_micros(self.now_us);
+        let now = Now { at, wall_ms: 1_700_000_000_000 + self.now_us / 1_000 };
+        self.outcome.clear();
+        let mut fx = Effects::new(
+            now,
+            self.random,
+            &self.counters,
+            &mut self.history,
+            &mut self.pool,
+            &mut self.outcome,
+        );
+        let result = act(&mut self.machine, &mut fx);
+        let gone = self.drain();
+        self.flush();
+        self.machine.invariants();
+        for (name, close) in gone {
+            self.drop_connection(name, close.code, Some(close));
+        }
+        result
+    }
+
+    fn drain(&mut self) -> Vec<(Name, Close)> {
+        let mut gone = Vec::new();
+        for effect in self.outcome.effects.drain(..) {
+            match effect {
+                Effect::Reply { to, at, start, end } => {
+                    let bytes = &self.outcome.bytes[start..end];
+                    self.connections[to.0 as usize].outbox.push(at, &[bytes]);
+                }
+                Effect::Share { to, at, bytes } => {
+                    self.connections[to.0 as usize].outbox.push_shared(at, bytes);
+                }
+                Effect::Admit { member } => self.connections[member.0 as usize].admitted = true,
+                Effect::Listen { member, from } => {
+                    self.connections[member.0 as usize].cursor.get_or_insert(from);
+                }
+                Effect::Skip { .. } => panic!("the reflector sends everything to its sender too"),
+                Effect::Close { member, close } => gone.push((member.0 as usize, close)),
+                Effect::Load { ticket, records } => self.loads.push((ticket, records)),
+                Effect::Store { record, content } => self.stores.push((record, content)),
+                Effect::Post { url, body } => self.posts.push((url, body)),
+            }
+        }
+        gone
+    }
+
+    /// Sends everything that waits, like a shard at the end of its turn.
+    fn flush(&mut self) {
+        let ms = self.now_ms();
+        for connection in self.connections.iter_mut().filter(|connection| connection.is_seated) {
+            connection.send(&self.history, ms);
+        }
+        self.history.trim(self.history.head(), &mut self.pool);
+    }
+
+    fn drop_connection(&mut self, name: Name, code: u16, close: Option<Close>) {
+        let connection = &mut self.connections[name];
+        if std::mem::take(&mut connection.is_seated) {
+            connection.closed = close;
+            self.call(|machine, fx| machine.on_leave(MemberId(name as u32), code, fx));
+        }
+    }
+
+    /// A connection takes a seat.
+    pub(super) fn enter(&mut self) -> Name {
+        self.enter_as(Hello::default())
+    }
+
+    pub(super) fn enter_as(&mut self, hello: Hello) -> Name {
+        let name = self.connections.len();
+        self.connections.push(Connection { is_seated: true, ..Connection::default() });
+        let member = MemberId(name as u32);
+        if let Err(close) = self.call(|machine, fx| machine.on_enter(member, hello, fx)) {
+            self.drop_connection(name, close.code, Some(close));
+        }
+        name
+    }
+
+    /// A connection says `text`.
+    pub(super) fn say(&mut self, name: Name, text: &str) {
+        self.tell(name, Message::Text(text));
+    }
+
+    pub(super) fn tell(&mut self, name: Name, message: Message<'_>) {
+        if !self.connections[name].is_seated {
+            return;
+        }
+        let member = MemberId(name as u32);
+        if let Err(close) = self.call(|machine, fx| machine.on_message(member, message, fx)) {
+            self.drop_connection(name, close.code, Some(close));
+        }
+    }
+
+    /// A connection does `action`.
+    pub(super) fn act(&mut self, name: Name, action: &str, args: Value) {
+        self.say(name, &json!({"id": "room", "action": action, "args": args}).to_string());
+    }
+
+    /// A new connection joins as `user`; `more` is merged into the args.
+    pub(super) fn join(&mut self, user: Value, more: Value) -> Name {
+        let name = self.enter();
+        self.join_again(name, user, more);
+        name
+    }
+
+    pub(super) fn join_again(&mut self, name: Name, user: Value, more: Value) {
+        let mut args = join_args(user);
+        for (key, value) in more.as_object().unwrap() {
+            args[key] = value.clone();
+        }
+        self.act(name, "JOIN", args);
+    }
+
+    /// A SEND of `payload` as clients make it.
+    pub(super) fn send(&mut self, name: Name, payload: &str) {
+        self.act(name, "SEND", json!([0, 0, payload, 0]));
+    }
+
+    /// A connection ends.
+    pub(super) fn leave(&mut self, name: Name, code: u16) {
+        self.drop_connection(name, code, None);
+    }
+
+    /// Turns the clock to `ms` after the opening, calling the machine whenever it asked for it.
+    pub(super) fn run_to(&mut self, ms: u64) {
+        let end = EPOCH_US + ms * 1_000;
+        while let Some(due) = self.machine.deadline().map(Instant::as_micros)
+            && due <= end
+        {
+            self.now_us = self.now_us.max(due);
+            self.call(|machine, fx| machine.on_deadline(fx));
+            let next = self.machine.deadline().map(Instant::as_micros);
+            assert!(next.is_none_or(|next| next > self.now_us), "a deadline that never passes");
+        }
+        self.now_us = self.now_us.max(end);
+    }
+
+    /// Turns the clock without calling the machine until the end: a shard that was held up.
+    pub(super) fn stall_to(&mut self, ms: u64) {
+        self.now_us = EPOCH_US + ms * 1_000;
+        self.call(|machine, fx| machine.on_deadline(fx));
+    }
+
+    pub(super) fn answer_load(&mut self, answer: Loaded) {
+        let (ticket, _) = self.loads.remove(0);
+        self.call(|machine, fx| machine.on_loaded(ticket, answer, fx));
+    }
+
+    pub(super) fn answer_store(&mut self, record: &RecordName, answer: Result<(), String>) {
+        self.call(|machine, fx| machine.on_stored(record, answer, fx));
+    }
+
+    pub(super) fn answer_post(&mut self, answer: Result<(), String>) {
+        self.call(|machine, fx| machine.on_posted(answer, fx));
+    }
+
+    pub(super) fn drain_process(&mut self) {
+        self.call(|machine, fx| machine.on_drain(fx));
+    }
+
+    pub(super) fn closed(&self, name: Name) -> Option<u16> {
+        self.connections[name].closed.map(|close| close.code)
+    }
+
+    pub(super) fn is_seated(&self, name: Name) -> bool {
+        self.connections[name].is_seated
+    }
+
+    pub(super) fn is_admitted(&self, name: Name) -> bool {
+        self.connections[name].admitted
+    }
+
+    /// What a connection received since this was last asked, as texts.
+    pub(super) fn take_texts(&mut self, name: Name) -> Vec<String> {
+        let connection = &mut self.connections[name];
+        let new = connection.received[connection.taken..].iter().map(|(_, text)| text.clone());
+        let new = new.collect();
+        connection.taken = connection.received.len();
+        new
+    }
+
+    /// What a connection received since this was last asked.
+    pub(super) fn take(&mut self, name: Name) -> Vec<Value> {
+        self.take_texts(name).iter().map(|text| serde_json::from_str(text).unwrap()).collect()
+    }
+
+    /// The args of everything with this action that was received since this was last asked.
+    pub(super) fn take_args(&mut self, name: Name, action: &str) -> Vec<Value> {
+        let all = self.take(name).into_iter();
+        all.filter(|message| message["action"] == action)
+            .map(|mut message| message["args"].take())
+            .collect()
+    }
+
+    /// The newest RECV of a connection, and its session time.
+    pub(super) fn last_recv(&self, name: Name) -> (f64, Value) {
+        let all = self.received(name).iter().rev();
+        let recv = all.map(|(_, text)| text).find(|text| text.contains(r#""action":"RECV""#));
+        let recv: Value = serde_json::from_str(recv.expect("a RECV")).unwrap();
+        (recv["args"][0].as_f64().unwrap(), recv)
+    }
+
+    /// Everything a connection ever received, with times.
+    pub(super) fn received(&self, name: Name) -> &[(u64, String)] {
+        &self.connections[name].received
+    }
+}
+
+impl Connection {
+    fn send(&mut self, history: &History, ms: u64) {
+        loop {
+            let mut slices = Slices::new();
+            let planned = self.outbox.plan(self.cursor, history, &mut slices);
+            slices.iter().for_each(|slice| self.stream.extend_from_slice(slice));
+            drop(slices);
+            self.outbox.advance(&mut self.cursor, history.head(), planned);
+            if planned == 0 {
+                break;
+            }
+        }
+        while let Some((text, len)) = frame(&self.stream) {
+            self.received.push((ms, text));
+            self.stream.drain(..len);
+        }
+        assert!(self.stream.is_empty(), "half a frame was sent");
+    }
+}
+
+/// The text of the first frame of `bytes`, and the frame's length.
+fn frame(bytes: &[u8]) -> Option<(String, usize)> {
+    let (head, len) = match bytes.get(1)? {
+        127 => (10, u64::from_be_bytes(bytes[2..10].try_into().unwrap()) as usize),
+        126 => (4, usize::from(u16::from_be_bytes([bytes[2], bytes[3]]))),
+        &len => (2, usize::from(len)),
+    };
+    assert_eq!(bytes[0], 0x81, "a whole text frame");
+    let text = String::from_utf8(bytes[head..head + len].to_vec()).unwrap();
+    Some((text, head + len))
+}
+
+/// JOIN args as the tests' clients send them.
+pub(super) fn join_args(user: Value) -> Value {
+    json!({
+        "name": "app/n", "apiKey": "none", "appId": "app", "persistentId": "pers",
+        "url": "http://localhost/page", "sdk": "2.0.4", "developerId": "dev", "version": 1,
+        "user": user, "ticks": {"tick": 50, "delay": 0}, "dormantDelay": 0, "tove": "tove",
+        "codeHash": "code",
+    })
+}

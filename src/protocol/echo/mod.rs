@@ -1,0 +1,71 @@
+//! Echo, for public conformance suites: sends every message back to its sender.
+//!
+//! Only served under `--as conformance`.
+
+use crate::session::frame::FrameKind;
+use crate::session::{Close, Effects, Instant, MemberId};
+
+use super::{Hello, Limits, Liveness, Machine, Message, Protocol};
+
+/// The echo endpoint of `--as conformance`.
+pub static PROTOCOL: Protocol = Protocol {
+    name: "echo",
+    summary: "echo endpoint for conformance suites",
+    prefix: None,
+    profile_port: 9001,
+    session_key: |_| Ok("echo".to_owned()),
+    open: |_| Box::new(Echo { members: 0 }),
+    // The suites' largest message has 16 MiB, their most fragmented one 65,536 fragments.
+    limits: |_| Limits {
+        message_bytes_max: 16 << 20,
+        fragments_max: 1 << 17,
+        lag_bytes_max: 64 << 20,
+        messages_per_second_max: u32::MAX,
+    },
+    liveness: Liveness { first_ping: None, ping: None, silence: None, join: None },
+    slow: Close::new(1013, "too slow"),
+    restart: Close::new(1012, "service restart"),
+};
+
+#[derive(Debug)]
+struct Echo {
+    members: usize,
+}
+
+impl Machine for Echo {
+    fn on_enter(&mut self, _: MemberId, _: Hello, _: &mut Effects<'_>) -> Result<(), Close> {
+        self.members += 1;
+        Ok(())
+    }
+
+    fn on_message(
+        &mut self,
+        member: MemberId,
+        message: Message<'_>,
+        fx: &mut Effects<'_>,
+    ) -> Result<(), Close> {
+        match message {
+            Message::Text(text) => fx.reply(member, FrameKind::Text, &[text.as_bytes()]),
+            Message::Binary(bytes) => fx.reply(member, FrameKind::Binary, &[bytes]),
+        }
+        Ok(())
+    }
+
+    fn on_leave(&mut self, _: MemberId, _: u16, _: &mut Effects<'_>) {
+        self.members -= 1;
+    }
+
+    fn on_deadline(&mut self, _: &mut Effects<'_>) {}
+
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    fn is_over(&self) -> bool {
+        self.members == 0
+    }
+
+    fn describe(&self) -> String {
+        format!("echo {}", self.members)
+    }
+}

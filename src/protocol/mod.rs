@@ -1,0 +1,191 @@
+//! The protocols: state machines that decode what members say, change their session and push
+//! [`Effects`]. All pure; see `session` for what they share.
+//!
+//! [`PROTOCOLS`] is the one list. A protocol is a folder here and a line in it: its routes, limits,
+//! profile, metrics labels and help text follow from that line.
+
+pub mod croquet;
+pub mod echo;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::session::effects::RecordName;
+use crate::session::{Close, Effects, Instant, MemberId, Now};
+
+/// Every protocol of this server.
+pub static PROTOCOLS: &[&Protocol] = &[&croquet::PROTOCOL, &echo::PROTOCOL];
+
+/// What the shard must know of a protocol.
+#[derive(Debug)]
+pub struct Protocol {
+    /// Metrics label, log field and name in `--as` and `--listen`.
+    pub name: &'static str,
+    /// One line of help.
+    pub summary: &'static str,
+    /// Path prefix on the common listener, ending in `/`; `None` keeps it off that listener.
+    pub prefix: Option<&'static str>,
+    /// Port of the original, for `--as`.
+    pub profile_port: u16,
+    /// The session a request asks for.
+    pub session_key: fn(path: &str) -> Result<String, Close>,
+    /// Opens a session.
+    pub open: fn(Open) -> Box<dyn Machine>,
+    /// Limits of its connections.
+    pub limits: fn(&Config) -> Limits,
+    /// Deadlines of its connections.
+    pub liveness: Liveness,
+    /// How a member that does not keep up is told to go.
+    pub slow: Close,
+    /// How members are told to go when their session ended by a fault, or the process stops.
+    pub restart: Close,
+}
+
+/// What a session is opened with.
+#[derive(Clone, Debug)]
+pub struct Open {
+    /// Its key.
+    pub key: String,
+    /// When.
+    pub now: Now,
+    /// Settings of the protocols.
+    pub config: Arc<Config>,
+    /// Whether records can be stored: off with `--in-memory`.
+    pub durable: bool,
+}
+
+/// Settings of all protocols, with the defaults that help texts show.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Croquet's.
+    pub croquet: croquet::Config,
+}
+
+/// Limits of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Largest incoming message, in bytes; beyond it close 1009.
+    pub message_bytes_max: usize,
+    /// Most fragments of one message; beyond it close 1008.
+    pub fragments_max: u32,
+    /// How far a member may fall behind its session, in bytes, the newest entry not counted.
+    pub lag_bytes_max: usize,
+    /// Messages a member may send a second, sustained; beyond it the shard reads slower.
+    pub messages_per_second_max: u32,
+}
+
+/// Deadlines of a connection. Each `None` is off.
+#[derive(Clone, Copy, Debug)]
+pub struct Liveness {
+    /// The first ping, after the upgrade. Its payload is the wall clock in ms, decimal.
+    pub first_ping: Option<Duration>,
+    /// Silence after which a ping is sent.
+    pub ping: Option<Duration>,
+    /// Silence after which the member is closed, and how.
+    pub silence: Option<(Duration, Close)>,
+    /// Time to be admitted, and how the connection is closed otherwise.
+    pub join: Option<(Duration, Close)>,
+}
+
+/// Who a new member is, as its upgrade request told.
+#[derive(Debug, Default)]
+pub struct Hello {
+    /// Path and query as they were asked for.
+    pub target: String,
+    /// `ip:port` of the socket's peer.
+    pub peer: String,
+    /// First element of `X-Forwarded-For`, else the peer's address.
+    pub user_ip: String,
+    /// `X-Location` header, if any.
+    pub location: Option<String>,
+}
+
+/// A whole message from a member.
+#[derive(Debug)]
+pub enum Message<'a> {
+    /// A text message: valid UTF-8.
+    Text(&'a str),
+    /// A binary message.
+    Binary(&'a [u8]),
+}
+
+impl<'a> Message<'a> {
+    /// Its bytes, whatever its kind.
+    pub fn bytes(&self) -> &'a [u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+}
+
+/// A session's state machine.
+///
+/// Every call may push effects; the shard drains them, asks for [`Machine::deadline`] and then
+/// looks at the next input. An `Err` closes the member's connection with that code, after which
+/// `on_leave` is called for it like for any other.
+pub trait Machine: std::fmt::Debug {
+    /// A connection took a seat.
+    fn on_enter(
+        &mut self,
+        member: MemberId,
+        hello: Hello,
+        fx: &mut Effects<'_>,
+    ) -> Result<(), Close>;
+
+    /// A member said something.
+    fn on_message(
+        &mut self,
+        member: MemberId,
+        message: Message<'_>,
+        fx: &mut Effects<'_>,
+    ) -> Result<(), Close>;
+
+    /// A member's connection is gone or going. `code` is the close code seen, 1006 for none.
+    fn on_leave(&mut self, member: MemberId, code: u16, fx: &mut Effects<'_>);
+
+    /// The time asked for by [`Machine::deadline`] has come. May be called early.
+    fn on_deadline(&mut self, fx: &mut Effects<'_>);
+
+    /// When [`Machine::on_deadline`] is next due.
+    fn deadline(&self) -> Option<Instant>;
+
+    /// Stored records that were asked for; `None` for each that does not exist.
+    fn on_loaded(&mut self, ticket: u32, records: Loaded, fx: &mut Effects<'_>) {
+        let _ = (ticket, records, fx);
+    }
+
+    /// A record was stored, or not.
+    fn on_stored(&mut self, record: &RecordName, result: Result<(), String>, fx: &mut Effects<'_>) {
+        let _ = (record, result, fx);
+    }
+
+    /// A post was delivered, or not.
+    fn on_posted(&mut self, result: Result<(), String>, fx: &mut Effects<'_>) {
+        let _ = (result, fx);
+    }
+
+    /// The process stops: store what must outlive it. The shard closes the members afterwards.
+    fn on_drain(&mut self, fx: &mut Effects<'_>) {
+        let _ = fx;
+    }
+
+    /// Whether the session is over and may be forgotten.
+    fn is_over(&self) -> bool;
+
+    /// One line for `/sessions`.
+    fn describe(&self) -> String;
+
+    /// JSON array of the users, for `/users/<session>`.
+    fn users(&self) -> String {
+        "[]".to_owned()
+    }
+}
+
+/// Content of stored records in the order asked for, or why they could not be read.
+pub type Loaded = Result<Vec<Option<Vec<u8>>>, String>;
+
+/// The protocol of this name.
+pub fn by_name(name: &str) -> Option<&'static Protocol> {
+    PROTOCOLS.iter().copied().find(|protocol| protocol.name == name)
+}

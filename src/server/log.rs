@@ -1,0 +1,449 @@
+//! The sink behind the `log` facade: shards format a line and hand it on; one thread writes.
+//!
+//! A shard never waits for a terminal, a pipe or a disk: a line goes into a bounded queue with
+//! `try_send`, and is dropped and counted if the queue is full. The writer tells how many were.
+//!
+//! A record is a message and key-value pairs. `scope` and `event` say what it is about, as in the
+//! logs of the original Croquet reflector:
+//!
+//! ```
+//! # let id = "s";
+//! log::info!(scope = "session", event = "start", sessionId = id; "started");
+//! ```
+//!
+//! The keys `time`, `message` and `target` are the sink's own; pairs under these names are left out.
+//!
+//! Severities are those of Google Cloud: DEBUG, INFO, NOTICE, WARNING, ERROR; [`notice!`](crate::notice) makes the
+//! one that the facade lacks.
+
+use std::fmt::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use log::kv::{Key, Value, VisitSource, VisitValue};
+use log::{LevelFilter, Metadata, Record};
+
+use super::clock::{Clock, Rfc3339, TimeOfDay};
+
+/// Lines that may wait for the writer; more are dropped and counted.
+pub const LINES_QUEUED_MAX: usize = 2048;
+/// Longest value of one field, the message included, in bytes; what is longer is cut, ending in `…`.
+pub const FIELD_BYTES_MAX: usize = 512;
+/// Fields of one line, besides time, severity, scope, event and message; more are left out.
+pub const FIELDS_MAX: usize = 32;
+/// Waiting lines are written together up to so many bytes.
+const WRITE_BYTES: usize = 64 << 10;
+
+/// Logs at severity NOTICE: something an operator wants to see although nothing is wrong.
+/// Takes the same arguments as `log::info!`.
+#[macro_export]
+macro_rules! notice {
+    ($format:literal) => { ::log::info!(severity = "NOTICE"; $format) };
+    ($format:literal, $($rest:tt)*) => { ::log::info!(severity = "NOTICE"; $format, $($rest)*) };
+    ($($rest:tt)+) => { ::log::info!(severity = "NOTICE", $($rest)+) };
+}
+
+/// How lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Text if standard error is a terminal, else JSON.
+    #[default]
+    Auto,
+    /// For people: `14:02:03.004 INFO    session/start started sessionId=x`.
+    Text,
+    /// One JSON object a line, as log collectors want it.
+    Json,
+}
+
+impl Format {
+    fn is_json(self) -> bool {
+        match self {
+            Self::Auto => !io::stderr().is_terminal(),
+            Self::Text => false,
+            Self::Json => true,
+        }
+    }
+}
+
+/// Which records are written: a level, and levels for targets that begin with a prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    rest: LevelFilter,
+    /// The longest prefixes first.
+    targets: Vec<(String, LevelFilter)>,
+}
+
+impl Default for Filter {
+    fn default() -> Self {
+        Self { rest: LevelFilter::Info, targets: Vec::new() }
+    }
+}
+
+impl Filter {
+    /// Reads directives separated by commas, as in `RUST_LOG`: a level (`info`) for everything, a
+    /// level for a target (`lockstep=debug`), or a target at every level (`lockstep`). What no
+    /// directive names is written from level `error` on.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut filter = Self { rest: LevelFilter::Error, targets: Vec::new() };
+        for directive in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            match directive.split_once('=') {
+                Some((target, level)) => filter.set(target.trim(), level_of(level)?),
+                None => match level_of(directive) {
+                    Ok(level) => filter.rest = level,
+                    Err(_) if is_target(directive) => filter.set(directive, LevelFilter::Trace),
+                    Err(error) => return Err(error),
+                },
+            }
+        }
+        Ok(filter)
+    }
+
+    /// The same filter, but writing at least this much of a target and what is below it.
+    pub fn at_least(mut self, target: &str, level: LevelFilter) -> Self {
+        let before = self.level(target);
+        for (prefix, known) in &mut self.targets {
+            if prefix.starts_with(target) {
+                *known = level.max(*known);
+            }
+        }
+        self.set(target, level.max(before));
+        self
+    }
+
+    /// Whether a record of this target and level is written.
+    pub fn passes(&self, target: &str, level: log::Level) -> bool {
+        level <= self.level(target)
+    }
+
+    fn level(&self, target: &str) -> LevelFilter {
+        let mut known = self.targets.iter();
+        known.find(|(prefix, _)| target.starts_with(prefix)).map_or(self.rest, |(_, level)| *level)
+    }
+
+    fn set(&mut self, target: &str, level: LevelFilter) {
+        self.targets.retain(|(known, _)| known != target);
+        self.targets.push((target.to_owned(), level));
+        self.targets.sort_by_key(|(known, _)| std::cmp::Reverse(known.len()));
+    }
+
+    fn max(&self) -> LevelFilter {
+        self.targets.iter().map(|(_, level)| *level).fold(self.rest, Ord::max)
+    }
+}
+
+fn level_of(text: &str) -> Result<LevelFilter, String> {
+    text.trim().parse().map_err(|_| {
+        format!("{:?} is not a level: off, error, warn, info, debug or trace", text.trim())
+    })
+}
+
+/// Of a directive without a level: a module's path, or this crate. Other words are levels misspelt.
+fn is_target(text: &str) -> bool {
+    text.contains("::") || text == "lockstep"
+}
+
+static SINK: OnceLock<Sink> = OnceLock::new();
+
+/// Starts the writer and takes over the `log` facade, once in the life of a process.
+pub fn start(format: Format, filter: Filter, clock: Clock) -> io::Result<()> {
+    let (sink, items) = Sink::new(format.is_json(), filter, clock);
+    let (dropped, json) = (Arc::clone(&sink.dropped), sink.json);
+    let level = sink.filter.max();
+    let taken = || io::Error::new(io::ErrorKind::AlreadyExists, "logging was started before");
+    SINK.set(sink).map_err(|_| taken())?;
+    let writer = move || write_items(&mut io::stderr(), &items, &dropped, json, clock);
+    thread::Builder::new().name("log".to_owned()).spawn(writer)?;
+    log::set_logger(SINK.get().ok_or_else(taken)?).map_err(|_| taken())?;
+    log::set_max_level(level);
+    Ok(())
+}
+
+/// Waits until all lines logged before are written; whether that was so within the given time.
+/// For the end of the process and nothing else: it blocks.
+pub fn flush(within: Duration) -> bool {
+    SINK.get().is_none_or(|sink| sink.flush(within))
+}
+
+/// What the writer's queue carries.
+enum Item {
+    Line(String),
+    /// Answered when everything before is written.
+    Flush(Sender<()>),
+}
+
+/// The shards' end: formats and hands on.
+struct Sink {
+    items: Sender<Item>,
+    dropped: Arc<AtomicU64>,
+    json: bool,
+    filter: Filter,
+    clock: Clock,
+}
+
+impl Sink {
+    fn new(json: bool, filter: Filter, clock: Clock) -> (Self, Receiver<Item>) {
+        let (items, received) = bounded(LINES_QUEUED_MAX);
+        (Self { items, dropped: Arc::default(), json, filter, clock }, received)
+    }
+
+    fn flush(&self, within: Duration) -> bool {
+        let (done, waits) = bounded(1);
+        let sent = self.items.send_timeout(Item::Flush(done), within);
+        sent.is_ok() && waits.recv_timeout(within).is_ok()
+    }
+}
+
+impl log::Log for Sink {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.filter.passes(metadata.target(), metadata.level())
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let line = line(record, self.json, self.clock.wall_ms());
+            if self.items.try_send(Item::Line(line)).is_err() {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Nothing: shards may call it, and must not wait. See [`flush`].
+    fn flush(&self) {}
+}
+
+/// The writer: until the last sender is gone. Errors of `out` are nobody's to tell.
+fn write_items(
+    out: &mut impl Write,
+    items: &Receiver<Item>,
+    dropped: &AtomicU64,
+    json: bool,
+    clock: Clock,
+) {
+    let (mut batch, mut flushes) = (Vec::new(), Vec::new());
+    while let Ok(first) = items.recv() {
+        let mut next = Some(first);
+        while let Some(item) = next {
+            match item {
+                Item::Line(line) => batch.extend_from_slice(line.as_bytes()),
+                Item::Flush(done) => flushes.push(done),
+            }
+            next = if batch.len() < WRITE_BYTES { items.try_recv().ok() } else { None };
+        }
+        let lost = dropped.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            batch.extend_from_slice(lost_line(lost, json, clock.wall_ms()).as_bytes());
+        }
+        let _ = out.write_all(&batch).and_then(|()| out.flush());
+        batch.clear();
+        for done in flushes.drain(..) {
+            let _ = Sender::try_send(&done, ());
+        }
+    }
+}
+
+fn lost_line(lines: u64, json: bool, wall_ms: u64) -> String {
+    let fields: &[(&str, Value<'_>)] = &[
+        ("scope", Value::from("process")),
+        ("event", Value::from("log-dropped")),
+        ("lines", Value::from(lines)),
+    ];
+    let mut record = Record::builder();
+    record.level(log::Level::Warn).target(module_path!()).key_values(&fields);
+    line(&record.args(format_args!("{lines} log lines dropped")).build(), json, wall_ms)
+}
+
+/// One record as one line, its end included.
+fn line(record: &Record<'_>, json: bool, wall_ms: u64) -> String {
+    let mut fields = Fields { json, ..Fields::default() };
+    // Visiting fails only if the visitor does, and this one never does.
+    let _ = record.key_values().visit(&mut fields);
+    let severity = fields.severity.take().unwrap_or_else(|| severity(record.level()).to_owned());
+    let message = Capped::text(format_args!("{}", record.args()));
+    let mut out = String::with_capacity(160 + message.len() + fields.rest.len());
+    if json {
+        out.push_str("{\"severity\":");
+        push_quoted(&mut out, &severity);
+        let _ = write!(out, ",\"time\":\"{}\"", Rfc3339(wall_ms));
+        let target = fields.scope.is_none().then(|| record.target().to_owned());
+        for (key, value) in [
+            ("scope", fields.scope),
+            ("target", target),
+            ("event", fields.event),
+            ("message", Some(message)),
+        ] {
+            if let Some(value) = value {
+                let _ = write!(out, ",\"{key}\":");
+                push_quoted(&mut out, &value);
+            }
+        }
+        out.push_str(&fields.rest);
+        out.push('}');
+    } else {
+        let _ = write!(out, "{} {severity:<7} ", TimeOfDay(wall_ms));
+        push_escaped(&mut out, fields.scope.as_deref().unwrap_or_else(|| record.target()));
+        if let Some(event) = &fields.event {
+            out.push('/');
+            push_escaped(&mut out, event);
+        }
+        out.push(' ');
+        push_escaped(&mut out, &message);
+        out.push_str(&fields.rest);
+    }
+    out.push('\n');
+    out
+}
+
+fn severity(level: log::Level) -> &'static str {
+    match level {
+        log::Level::Error => "ERROR",
+        log::Level::Warn => "WARNING",
+        log::Level::Info => "INFO",
+        log::Level::Debug | log::Level::Trace => "DEBUG",
+    }
+}
+
+/// Sorts a record's pairs: those with a place of their own, and the rest, formatted.
+#[derive(Default)]
+struct Fields {
+    json: bool,
+    severity: Option<String>,
+    scope: Option<String>,
+    event: Option<String>,
+    rest: String,
+    count: usize,
+}
+
+impl<'kvs> VisitSource<'kvs> for Fields {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), log::kv::Error> {
+        let text = |value| Some(Capped::text(format_args!("{value}")));
+        match key.as_str() {
+            "severity" => self.severity = text(value),
+            "scope" => self.scope = text(value),
+            "event" => self.event = text(value),
+            // Taken: a second one would make the object ambiguous.
+            "time" | "message" | "target" => {}
+            key if self.count < FIELDS_MAX => {
+                self.count += 1;
+                self.rest.push(if self.json { ',' } else { ' ' });
+                let (json, out) = (self.json, &mut self.rest);
+                if json {
+                    push_quoted(out, key)
+                } else {
+                    push_escaped(out, key)
+                };
+                out.push(if json { ':' } else { '=' });
+                value.visit(FieldValue { json, out })?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Formats one value: numbers and truth values as they are, everything else as text.
+struct FieldValue<'a> {
+    json: bool,
+    out: &'a mut String,
+}
+
+impl FieldValue<'_> {
+    fn push(&mut self, text: &str) -> Result<(), log::kv::Error> {
+        let bare = |char: char| !char.is_whitespace() && char != '"';
+        if !self.json && !text.is_empty() && text.chars().all(bare) {
+            push_escaped(self.out, text);
+        } else {
+            push_quoted(self.out, text);
+        }
+        Ok(())
+    }
+
+    fn push_plain(&mut self, value: impl fmt::Display) -> Result<(), log::kv::Error> {
+        Ok(write!(self.out, "{value}")?)
+    }
+}
+
+impl<'kvs> VisitValue<'kvs> for FieldValue<'_> {
+    fn visit_any(&mut self, value: Value<'_>) -> Result<(), log::kv::Error> {
+        let text = Capped::text(format_args!("{value}"));
+        self.push(&text)
+    }
+
+    fn visit_null(&mut self) -> Result<(), log::kv::Error> {
+        self.push_plain("null")
+    }
+
+    fn visit_u64(&mut self, value: u64) -> Result<(), log::kv::Error> {
+        self.push_plain(value)
+    }
+
+    fn visit_i64(&mut self, value: i64) -> Result<(), log::kv::Error> {
+        self.push_plain(value)
+    }
+
+    fn visit_f64(&mut self, value: f64) -> Result<(), log::kv::Error> {
+        if value.is_finite() { self.push_plain(value) } else { self.push(&value.to_string()) }
+    }
+
+    fn visit_bool(&mut self, value: bool) -> Result<(), log::kv::Error> {
+        self.push_plain(value)
+    }
+
+    fn visit_str(&mut self, value: &str) -> Result<(), log::kv::Error> {
+        self.push(&Capped::text(format_args!("{value}")))
+    }
+}
+
+/// Text up to [`FIELD_BYTES_MAX`]. What is formatted into it stops there: a huge value costs little.
+#[derive(Default)]
+struct Capped(String);
+
+impl Capped {
+    fn text(arguments: fmt::Arguments<'_>) -> String {
+        let mut capped = Self::default();
+        if capped.write_fmt(arguments).is_err() {
+            capped.0.push('…');
+        }
+        capped.0
+    }
+}
+
+impl fmt::Write for Capped {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = FIELD_BYTES_MAX - self.0.len();
+        let fits = text.floor_char_boundary(room);
+        self.0.push_str(&text[..fits]);
+        if fits == text.len() { Ok(()) } else { Err(fmt::Error) }
+    }
+}
+
+fn push_quoted(out: &mut String, text: &str) {
+    out.push('"');
+    for char in text.chars() {
+        match char {
+            '"' | '\\' => out.extend(['\\', char]),
+            char => push_visible(out, char),
+        }
+    }
+    out.push('"');
+}
+
+fn push_escaped(out: &mut String, text: &str) {
+    text.chars().for_each(|char| push_visible(out, char));
+}
+
+/// Control characters never reach a terminal or split a line, whoever chose the text.
+fn push_visible(out: &mut String, char: char) {
+    match char {
+        '\n' => out.push_str("\\n"),
+        '\t' => out.push_str("\\t"),
+        char if char.is_control() => drop(write!(out, "\\u{:04x}", u32::from(char))),
+        char => out.push(char),
+    }
+}
+
+#[cfg(test)]
+mod tests;

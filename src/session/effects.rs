@@ -1,0 +1,229 @@
+//! What a protocol's state machine does to the world, as values.
+//!
+//! A state machine is called with one input and pushes effects; the shard drains them all before
+//! the next input is looked at (*one mutation, one drain*). Broadcasts go straight into the
+//! session's [`History`]; everything else is noted in an [`Outcome`], whose buffers the shard uses
+//! again for the next call, so that steady traffic allocates nothing.
+
+use bytes::Bytes;
+
+use super::MemberId;
+use super::clock::{Instant, Now};
+use super::counters::Counters;
+use super::frame::{FrameKind, Header};
+use super::history::{History, Position, RingPool};
+
+/// Why a connection is closed: a WebSocket close code (RFC 6455 §7.4) and its reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Close {
+    /// The code on the wire.
+    pub code: u16,
+    /// At most 123 bytes.
+    pub reason: &'static str,
+}
+
+impl Close {
+    /// A close with this code and reason.
+    pub const fn new(code: u16, reason: &'static str) -> Self {
+        Self { code, reason }
+    }
+}
+
+/// One effect on a member or on the world beyond the session.
+#[derive(Debug)]
+pub enum Effect {
+    /// Framed bytes `start..end` of [`Outcome::bytes`] for one member, after `at`.
+    Reply {
+        /// The receiver.
+        to: MemberId,
+        /// The history position it belongs after.
+        at: Position,
+        /// First byte in the outcome's arena.
+        start: usize,
+        /// One past the last byte.
+        end: usize,
+    },
+    /// Framed bytes shared by several receivers.
+    Share {
+        /// The receiver.
+        to: MemberId,
+        /// The history position it belongs after.
+        at: Position,
+        /// Framed bytes, or a part of them.
+        bytes: Bytes,
+    },
+    /// The member is a full member: it need not fear the deadline for joining.
+    Admit {
+        /// Who.
+        member: MemberId,
+    },
+    /// The member receives the history from `from` on.
+    Listen {
+        /// Who.
+        member: MemberId,
+        /// Where its cursor begins.
+        from: Position,
+    },
+    /// The entry between `from` and `to` is not for this member.
+    Skip {
+        /// Who is left out.
+        member: MemberId,
+        /// Where the entry begins.
+        from: Position,
+        /// Where it ends.
+        to: Position,
+    },
+    /// The member's connection is closed after what it was sent so far.
+    Close {
+        /// Who.
+        member: MemberId,
+        /// Code and reason.
+        close: Close,
+    },
+    /// Reads stored records; answered by `Machine::on_loaded` with the same `ticket`.
+    Load {
+        /// Names the request in its answer.
+        ticket: u32,
+        /// What to read, in this order; the answer has the same length.
+        records: Vec<RecordName>,
+    },
+    /// Writes a stored record, replacing it atomically.
+    Store {
+        /// Its name.
+        record: RecordName,
+        /// Its new content.
+        content: Vec<u8>,
+    },
+    /// Posts JSON to a configured host; answered by `Machine::on_posted`.
+    Post {
+        /// Absolute `http://` URL.
+        url: String,
+        /// JSON body.
+        body: String,
+    },
+}
+
+/// The name of a stored record: a namespace of ours and a path of names chosen by peers.
+///
+/// Names may hold any characters; the store maps them to safe file names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RecordName {
+    /// For example `croquet/sessions`.
+    pub namespace: &'static str,
+    /// For example the session id.
+    pub names: Vec<String>,
+}
+
+/// Effects of one call, and the arena of its replies.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// In the order they were pushed.
+    pub effects: Vec<Effect>,
+    /// Framed bytes of the replies.
+    pub bytes: Vec<u8>,
+}
+
+impl Outcome {
+    /// Empties it, keeping its buffers.
+    pub fn clear(&mut self) {
+        self.effects.clear();
+        self.bytes.clear();
+    }
+}
+
+/// What a state machine is handed with each call: the time, the session's history, and the means to
+/// push effects.
+#[derive(Debug)]
+pub struct Effects<'a> {
+    /// The reading of the clocks for this turn.
+    pub now: Now,
+    /// A random number, fresh for each call.
+    pub random: u64,
+    /// The shard's counters.
+    pub counters: &'a Counters,
+    history: &'a mut History,
+    pool: &'a mut RingPool,
+    outcome: &'a mut Outcome,
+}
+
+impl<'a> Effects<'a> {
+    /// Binds one call to its session's history and an empty outcome.
+    pub fn new(
+        now: Now,
+        random: u64,
+        counters: &'a Counters,
+        history: &'a mut History,
+        pool: &'a mut RingPool,
+        outcome: &'a mut Outcome,
+    ) -> Self {
+        Self { now, random, counters, history, pool, outcome }
+    }
+
+    /// Says something to every listening member: one WebSocket message made of `parts`.
+    pub fn append(&mut self, kind: FrameKind, parts: &[&[u8]]) {
+        self.history.append(kind, parts, self.pool);
+    }
+
+    /// Says something to every listening member but one.
+    pub fn append_except(&mut self, member: MemberId, kind: FrameKind, parts: &[&[u8]]) {
+        let from = self.history.head();
+        let to = self.history.append(kind, parts, self.pool);
+        self.outcome.effects.push(Effect::Skip { member, from, to });
+    }
+
+    /// Says something to one member: one WebSocket message made of `parts`.
+    pub fn reply(&mut self, to: MemberId, kind: FrameKind, parts: &[&[u8]]) {
+        let start = self.outcome.bytes.len();
+        let payload = parts.iter().map(|part| part.len()).sum();
+        self.outcome.bytes.extend_from_slice(Header::new(kind, payload).as_bytes());
+        for part in parts {
+            self.outcome.bytes.extend_from_slice(part);
+        }
+        let end = self.outcome.bytes.len();
+        let at = self.history.head();
+        self.outcome.effects.push(Effect::Reply { to, at, start, end });
+    }
+
+    /// Sends one member bytes that are framed already and may be shared with others.
+    pub fn share(&mut self, to: MemberId, bytes: Bytes) {
+        let at = self.history.head();
+        self.outcome.effects.push(Effect::Share { to, at, bytes });
+    }
+
+    /// Marks the member as having joined.
+    pub fn admit(&mut self, member: MemberId) {
+        self.outcome.effects.push(Effect::Admit { member });
+    }
+
+    /// From here on the member receives what is appended. Starting twice is harmless.
+    pub fn listen(&mut self, member: MemberId) {
+        let from = self.history.head();
+        self.outcome.effects.push(Effect::Listen { member, from });
+    }
+
+    /// Closes the member's connection after what it was sent so far. The machine is told that the
+    /// member left, as with any other end of a connection.
+    pub fn close(&mut self, member: MemberId, close: Close) {
+        self.outcome.effects.push(Effect::Close { member, close });
+    }
+
+    /// Asks for stored records; `Machine::on_loaded` gets them.
+    pub fn load(&mut self, ticket: u32, records: Vec<RecordName>) {
+        self.outcome.effects.push(Effect::Load { ticket, records });
+    }
+
+    /// Stores a record.
+    pub fn store(&mut self, record: RecordName, content: Vec<u8>) {
+        self.outcome.effects.push(Effect::Store { record, content });
+    }
+
+    /// Posts JSON to a configured host; `Machine::on_posted` gets the outcome.
+    pub fn post(&mut self, url: String, body: String) {
+        self.outcome.effects.push(Effect::Post { url, body });
+    }
+
+    /// Time of this call on the monotonic clock.
+    pub fn at(&self) -> Instant {
+        self.now.at
+    }
+}

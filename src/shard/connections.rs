@@ -1,0 +1,150 @@
+//! The table of connections. A connection at rest is one entry here and one node of the timer
+//! wheel: no task, no buffer, no outbox.
+
+use super::http::Exchange;
+use super::table::Table;
+use super::wheel::TimerId;
+use crate::codec::websocket::Decoder;
+use crate::net::{GENERATION_MASK, Token};
+use crate::session::outbox::Cursor;
+use crate::session::{Instant, Outbox};
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Connection<S> {
+    pub(super) socket: S,
+    pub(super) phase: Phase,
+    /// What waits for this connection alone.
+    pub(super) outbox: Option<Box<Outbox>>,
+    /// Reading place in the session's history.
+    pub(super) cursor: Cursor,
+    /// When the present phase began.
+    pub(super) since: Instant,
+    /// When bytes last arrived.
+    pub(super) heard: Instant,
+    /// While the socket is full: when it last took bytes.
+    pub(super) progress: Instant,
+    pub(super) timer: TimerId,
+    pub(super) generation: u32,
+    pub(super) listener: u16,
+    /// Why nothing is read; see the `PAUSED_` constants.
+    pub(super) paused: u8,
+    /// A receive is in the kernel's hands.
+    pub(super) armed: bool,
+    /// Its cancellation is on its way.
+    pub(super) stopping: bool,
+    /// In the list of connections to be flushed.
+    pub(super) dirty: bool,
+    /// The socket is full.
+    pub(super) blocked: bool,
+}
+
+/// The member sends faster than its limit.
+pub(super) const PAUSED_RATE: u8 = 1;
+/// The member does not read its replies.
+pub(super) const PAUSED_BACKLOG: u8 = 2;
+
+/// What a connection is doing.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// HTTP: reading a request or answering it.
+    Http(Box<Exchange>),
+    /// A WebSocket member of a session.
+    Member(Seat),
+    /// What is queued is sent, then the peer is told that nothing follows, then its bytes are
+    /// discarded until it closes: otherwise unread input would destroy the close frame.
+    Closing {
+        /// Bytes discarded so far.
+        discarded: usize,
+        /// The peer was told that nothing follows.
+        finished: bool,
+        /// The peer has ended its side.
+        ended: bool,
+    },
+    /// Taken out while it is worked on.
+    Busy,
+}
+
+/// A member's place in its session.
+#[derive(Debug)]
+pub(super) struct Seat {
+    /// Index in the table of sessions.
+    pub(super) session: u32,
+    /// Index in the session's list of members.
+    pub(super) place: u32,
+    pub(super) decoder: Decoder,
+    /// The protocol has accepted it as a full member.
+    pub(super) admitted: bool,
+    /// The first ping was sent.
+    pub(super) greeted: bool,
+    /// A ping was sent since bytes last arrived.
+    pub(super) pinged: bool,
+    /// Messages it may send before it is slowed down; negative if it has sent more.
+    pub(super) allowance: i64,
+    /// When the allowance was last refilled, in ms since the start, wrapping.
+    pub(super) refilled_ms: u32,
+}
+
+impl<S> Connection<S> {
+    pub(super) fn token(&self, index: u32) -> Token {
+        Token { index, generation: self.generation }
+    }
+
+    pub(super) fn has_output(&self) -> bool {
+        self.outbox.as_ref().is_some_and(|outbox| !outbox.is_empty())
+    }
+}
+
+/// Connections by index; an index has a new generation with each occupant.
+#[derive(Debug)]
+pub(super) struct Connections<S> {
+    slots: Table<Connection<S>>,
+    generation: u32,
+}
+
+impl<S> Connections<S> {
+    pub(super) fn new() -> Self {
+        Self { slots: Table::new(), generation: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(super) fn next_index(&self) -> u32 {
+        self.slots.next_index()
+    }
+
+    pub(super) fn insert(&mut self, mut connection: Connection<S>) -> u32 {
+        self.generation = (self.generation + 1) & GENERATION_MASK;
+        connection.generation = self.generation;
+        self.slots.insert(connection)
+    }
+
+    pub(super) fn remove(&mut self, index: u32) -> Option<Connection<S>> {
+        self.slots.remove(index)
+    }
+
+    pub(super) fn get(&self, index: u32) -> Option<&Connection<S>> {
+        self.slots.get(index)
+    }
+
+    pub(super) fn get_mut(&mut self, index: u32) -> Option<&mut Connection<S>> {
+        self.slots.get_mut(index)
+    }
+
+    /// The connection a token names, if it is still there.
+    pub(super) fn find(&self, token: Token) -> Option<&Connection<S>> {
+        self.get(token.index).filter(|connection| connection.generation == token.generation)
+    }
+
+    /// The connection a completion names, if it is still there.
+    pub(super) fn resolve(&mut self, token: Token) -> Option<&mut Connection<S>> {
+        self.get_mut(token.index).filter(|connection| connection.generation == token.generation)
+    }
+
+    /// Indexes of all connections, ascending.
+    pub(super) fn indexes(&self) -> Vec<u32> {
+        self.slots.iter().map(|(index, _)| index).collect()
+    }
+}

@@ -1,0 +1,44 @@
+//! Stopping: no new connections, everything stored, every member told to come back later.
+
+use std::time::Duration;
+
+use super::Shard;
+use super::connections::Phase;
+use crate::net::Transport;
+
+impl<T: Transport> Shard<T> {
+    /// Begins to stop.
+    pub(super) fn drain(&mut self) {
+        if std::mem::replace(&mut self.draining, true) {
+            return;
+        }
+        self.net.stop_accepting();
+        let sessions: Vec<u32> = self.sessions.iter().map(|(index, _)| index).collect();
+        for session in sessions {
+            self.call(session, |machine, fx| machine.on_drain(fx));
+        }
+        for index in self.connections.indexes() {
+            self.drain_connection(index);
+        }
+    }
+
+    fn drain_connection(&mut self, index: u32) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        match &mut connection.phase {
+            Phase::Member(seat) => {
+                let session = self.sessions.get(seat.session);
+                if let Some(restart) = session.map(|session| session.protocol.restart) {
+                    self.close_member(index, restart);
+                }
+            }
+            Phase::Http(exchange) if exchange.is_answering() => exchange.keep_alive = false,
+            Phase::Http(_) => self.finish_after_flush(index),
+            Phase::Closing { .. } | Phase::Busy => {}
+        }
+    }
+
+    /// While stopping: how long the clients have to go.
+    pub fn time_to_drain(&self) -> Option<Duration> {
+        self.draining.then_some(self.config.drain)
+    }
+}

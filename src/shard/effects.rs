@@ -1,0 +1,251 @@
+//! Draining: what a machine asked for in one call is done before the next input is looked at.
+
+use smallvec::SmallVec;
+
+use super::Shard;
+use super::connections::Phase;
+use super::mesh::Item;
+use crate::net::{GENERATION_MASK, Token, Transport};
+use crate::session::effects::{Effect, Outcome};
+use crate::session::{Close, MemberId, Position};
+use crate::storage::{
+    Answer, Busy, FileError, Operation, Outcome as StorageOutcome, Request, Ticket,
+};
+
+impl<T: Transport> Shard<T> {
+    pub(super) fn drain_effects(&mut self, session: u32, mut outcome: Outcome) {
+        let mut closes: SmallVec<[(u32, Close); 4]> = SmallVec::new();
+        let mut effects = std::mem::take(&mut outcome.effects);
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Close { member, close } => closes.push((member.0, close)),
+                effect => self.apply(session, effect, &outcome.bytes),
+            }
+        }
+        outcome.effects = effects;
+        outcome.clear();
+        self.outcome = outcome;
+        self.after_call(session);
+        for (index, close) in closes {
+            if self.is_member(session, index) {
+                self.close_member(index, close);
+            }
+        }
+    }
+
+    fn apply(&mut self, session: u32, effect: Effect, arena: &[u8]) {
+        match effect {
+            Effect::Reply { to, at, start, end } if self.is_member(session, to.0) => {
+                if let Some(outbox) = self.outbox(to.0) {
+                    outbox.push(at, &[&arena[start..end]]);
+                }
+                self.mark_dirty(to.0);
+            }
+            Effect::Share { to, at, bytes } if self.is_member(session, to.0) => {
+                if let Some(outbox) = self.outbox(to.0) {
+                    outbox.push_shared(at, bytes);
+                }
+                self.mark_dirty(to.0);
+            }
+            Effect::Admit { member } if self.is_member(session, member.0) => {
+                if let Some((_, seat)) = self.seat_of(member.0) {
+                    seat.admitted = true;
+                }
+                self.set_connection_timer(member.0);
+            }
+            Effect::Listen { member, from } if self.is_member(session, member.0) => {
+                if let Some(connection) = self.connections.get_mut(member.0) {
+                    connection.cursor.get_or_insert(from);
+                }
+            }
+            Effect::Skip { member, from, to } if self.is_listening(session, member) => {
+                self.skip(member.0, from, to);
+            }
+            Effect::Load { ticket, records } => {
+                self.ask_storage(session, ticket, Operation::Load { records });
+            }
+            Effect::Store { record, content } => {
+                self.stores_pending += 1;
+                self.ask_storage(session, 0, Operation::Store { record, content });
+            }
+            Effect::Post { url, body } => {
+                self.ask_storage(session, 0, Operation::Post { url, body })
+            }
+            // For members that have gone in the meantime.
+            _ => {}
+        }
+    }
+
+    /// Leaves history out for one member. If it is next to be sent, the member's cursor moves over
+    /// it at once: otherwise nothing would ever be sent that takes the cursor along.
+    fn skip(&mut self, index: u32, from: Position, to: Position) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        if connection.cursor == Some(from) && !connection.has_output() {
+            connection.cursor = Some(to);
+        } else if let Some(outbox) = self.outbox(index) {
+            outbox.push_skip(from, to);
+        }
+    }
+
+    /// What follows every call: the session's timer, its place among the dirty ones, its end.
+    fn after_call(&mut self, index: u32) {
+        let Some(session) = self.sessions.get_mut(index) else { return };
+        self.wheel.set(session.timer, session.machine.deadline());
+        if !session.dirty && !session.history.is_empty() {
+            session.dirty = true;
+            self.dirty_sessions.push(index);
+        }
+        if session.members.is_empty() && session.machine.is_over() {
+            self.remove_session(index);
+        }
+    }
+
+    fn remove_session(&mut self, index: u32) -> Option<super::sessions::Session> {
+        let session = self.sessions.remove(index)?;
+        self.wheel.remove(session.timer);
+        self.counters.sessions.decrement();
+        Some(session)
+    }
+
+    /// A machine panicked: its session ends, its members are told to come back, and nobody else
+    /// notices.
+    pub(super) fn end_after_panic(&mut self, index: u32) {
+        self.counters.panics.increment();
+        let Some(session) = self.sessions.get(index) else { return };
+        let (restart, members) = (session.protocol.restart, session.members.clone());
+        log::error!(
+            scope = "session", event = "panic", protocol = session.protocol.name;
+            "a session ended by a fault of its own; its {} members are closed with {}",
+            members.len(), restart.code
+        );
+        for member in members {
+            self.unseat(member);
+            self.close_unseated(member, restart);
+        }
+        self.remove_session(index);
+    }
+
+    fn is_member(&self, session: u32, index: u32) -> bool {
+        self.connections.get(index).is_some_and(|connection| {
+            matches!(&connection.phase, Phase::Member(seat) if seat.session == session)
+        })
+    }
+
+    fn is_listening(&self, session: u32, member: MemberId) -> bool {
+        self.is_member(session, member.0)
+            && self.connections.get(member.0).is_some_and(|member| member.cursor.is_some())
+    }
+
+    fn ask_storage(&mut self, session: u32, number: u32, operation: Operation) {
+        let generation = self.sessions.get(session).map_or(0, |session| session.generation);
+        let owner = Owner::Session { index: session, generation };
+        self.submit(owner, number, operation);
+    }
+
+    /// Asks the storage for work on a connection's exchange.
+    pub(super) fn ask_files(&mut self, index: u32, operation: Operation) {
+        let generation = self.connections.get(index).map_or(0, |found| found.generation);
+        self.submit(Owner::Connection(Token { index, generation }), 0, operation);
+    }
+
+    /// Tells the storage something that is not answered.
+    pub(super) fn tell_files(&mut self, operation: Operation) {
+        self.submit(Owner::Connection(Token { index: u32::MAX, generation: 0 }), 0, operation);
+    }
+
+    fn submit(&mut self, owner: Owner, number: u32, operation: Operation) {
+        let ticket = Ticket { shard: self.config.index as u16, owner: owner.pack(), number };
+        if let Err(Busy(request)) = self.storage.submit(Request { ticket, operation }) {
+            self.counters.storage_errors.increment();
+            // Answered through the inbox like any other: callers see one order of events.
+            if let Some(outcome) = refused(request.operation) {
+                let answer = Answer { ticket, outcome };
+                let _ = self.peers[self.config.index].send(Item::Storage(answer));
+            }
+        }
+    }
+
+    /// Blocking work is done: its result goes to the session or connection that asked.
+    pub(super) fn on_storage(&mut self, answer: Answer) {
+        match (Owner::unpack(answer.ticket.owner), answer.outcome) {
+            (Owner::Session { index, generation }, outcome) => {
+                if matches!(outcome, StorageOutcome::Stored { .. }) {
+                    self.stores_pending = self.stores_pending.saturating_sub(1);
+                }
+                let present = self.sessions.get(index).map(|session| session.generation);
+                if present == Some(generation) {
+                    self.on_session_outcome(index, answer.ticket.number, outcome);
+                }
+            }
+            (Owner::Connection(token), outcome) => self.on_file_outcome(token, outcome),
+        }
+    }
+
+    fn on_session_outcome(&mut self, session: u32, number: u32, outcome: StorageOutcome) {
+        match outcome {
+            StorageOutcome::Loaded(records) => {
+                self.call(session, |machine, fx| machine.on_loaded(number, records, fx));
+            }
+            StorageOutcome::Stored { record, result } => {
+                if let Err(error) = &result {
+                    self.counters.storage_errors.increment();
+                    log::error!(scope = "session", event = "store-failed"; "{error}");
+                }
+                self.call(session, |machine, fx| machine.on_stored(&record, result, fx));
+            }
+            StorageOutcome::Posted(result) => {
+                self.call(session, |machine, fx| machine.on_posted(result, fx));
+            }
+            _ => debug_assert!(false, "sessions ask for no files"),
+        }
+    }
+}
+
+/// What an operation that the storage had no room for is answered with.
+fn refused(operation: Operation) -> Option<StorageOutcome> {
+    let busy = || "the storage is overloaded".to_owned();
+    let error = FileError::TooMany;
+    Some(match operation {
+        Operation::PutBegin { .. } => StorageOutcome::Begun(Err(error)),
+        Operation::PutChunk { bytes, .. } => StorageOutcome::Written { result: Err(error), bytes },
+        Operation::PutCommit { .. } => StorageOutcome::Committed(Err(error)),
+        Operation::GetOpen { .. } => StorageOutcome::Opened(Err(error)),
+        Operation::GetRead { buffer, .. } => StorageOutcome::Read { result: Err(error), buffer },
+        Operation::Stat { .. } => StorageOutcome::Stat(Err(error)),
+        Operation::Load { .. } => StorageOutcome::Loaded(Err(busy())),
+        Operation::Store { record, .. } => StorageOutcome::Stored { record, result: Err(busy()) },
+        Operation::Post { .. } => StorageOutcome::Posted(Err(busy())),
+        Operation::PutAbort { .. } | Operation::GetClose { .. } => return None,
+    })
+}
+
+/// Who asked the storage, packed into the ticket's 64 bits: sessions have the top bit set.
+enum Owner {
+    Session { index: u32, generation: u32 },
+    Connection(Token),
+}
+
+impl Owner {
+    const SESSION: u64 = 1 << 63;
+
+    fn pack(&self) -> u64 {
+        match *self {
+            Self::Session { index, generation } => {
+                Self::SESSION | u64::from(generation & GENERATION_MASK) << 32 | u64::from(index)
+            }
+            Self::Connection(Token { index, generation }) => {
+                u64::from(generation) << 32 | u64::from(index)
+            }
+        }
+    }
+
+    fn unpack(packed: u64) -> Self {
+        let index = packed as u32;
+        let generation = (packed >> 32) as u32 & GENERATION_MASK;
+        if packed & Self::SESSION == 0 {
+            Self::Connection(Token { index, generation })
+        } else {
+            Self::Session { index, generation }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! A connection's one move: from the shard that accepted it to the shard that owns its session.
+//!
+//! Until then it is read one buffer at a time, so nothing is in the kernel's hands when it moves:
+//! the item holds the socket (and closes it if it gets lost), the bytes not looked at yet, and what
+//! the upgrade request said.
+
+use std::net::SocketAddr;
+
+use super::Shard;
+use super::connections::{Phase, Seat};
+use super::mesh::Item;
+use super::placement;
+use super::sessions::{self, Session};
+use crate::codec::websocket::Decoder;
+use crate::net::Transport;
+use crate::protocol::{Hello, Open, Protocol};
+use crate::session::{Close, History};
+
+/// A connection on its way into a session.
+#[derive(Debug)]
+pub struct Adoption<S> {
+    pub(super) socket: S,
+    pub(super) listener: u16,
+    pub(super) protocol: &'static Protocol,
+    /// The session's key, or why there is none: told by a close frame after the upgrade.
+    pub(super) key: Result<String, Close>,
+    pub(super) hello: Hello,
+    /// The upgrade response, to be sent by whoever takes the connection.
+    pub(super) response: Vec<u8>,
+    /// Bytes that came behind the request.
+    pub(super) unread: Vec<u8>,
+}
+
+impl<T: Transport> Shard<T> {
+    /// Sends a connection to the owner of its session, which may be this shard.
+    pub(super) fn place(&mut self, adoption: Box<Adoption<T::Socket>>) {
+        let owner = match &adoption.key {
+            Ok(key) => {
+                placement::owner(&sessions::name(adoption.protocol, key), self.config.shards)
+            }
+            Err(_) => self.config.index,
+        };
+        if owner == self.config.index {
+            self.adopt(*adoption);
+            return;
+        }
+        self.counters.handed_off.increment();
+        if let Err(Item::Adopt(adoption)) = self.peers[owner].send(Item::Adopt(adoption)) {
+            self.counters.refused.increment();
+            self.refuse_adoption(*adoption);
+        }
+    }
+
+    /// Gives a connection its seat.
+    pub(super) fn adopt(&mut self, adoption: Adoption<T::Socket>) {
+        let Adoption { socket, listener, protocol, key, hello, response, mut unread } = adoption;
+        let index = self.insert_connection(socket, listener, Phase::Busy);
+        self.push_raw(index, &response);
+        let key = match key {
+            Ok(key) if !self.draining => key,
+            Ok(_) => return self.close_unseated(index, protocol.restart),
+            Err(close) => return self.close_unseated(index, close),
+        };
+        let session = self.find_or_open(protocol, key);
+        self.seat(index, session);
+        let member = super::member_id(index);
+        let entered = self.call(session, |machine, fx| machine.on_enter(member, hello, fx));
+        if let Some(Err(close)) = entered {
+            self.close_member(index, close);
+        }
+        self.set_connection_timer(index);
+        if !unread.is_empty() {
+            self.on_member_bytes(index, &mut unread);
+        }
+        self.read_on(index);
+    }
+
+    fn seat(&mut self, index: u32, session: u32) {
+        let Some(place) = self.sessions.get_mut(session).map(|session| {
+            session.members.push(index);
+            session.members.len() as u32 - 1
+        }) else {
+            return;
+        };
+        self.counters.members.increment();
+        if let Some(connection) = self.connections.get_mut(index) {
+            connection.phase = Phase::Member(Seat {
+                session,
+                place,
+                decoder: Decoder::new(),
+                admitted: false,
+                greeted: false,
+                pinged: false,
+                allowance: i64::MAX,
+                refilled_ms: 0,
+            });
+        }
+    }
+
+    fn find_or_open(&mut self, protocol: &'static Protocol, key: String) -> u32 {
+        let name = sessions::name(protocol, &key);
+        if let Some(session) = self.sessions.find(&name) {
+            return session;
+        }
+        let open = Open {
+            key,
+            now: self.now,
+            config: self.config.protocols.clone(),
+            durable: self.config.durable,
+        };
+        let timer = self.wheel.add(super::Timer::Session(self.sessions.next_index()));
+        self.counters.sessions.increment();
+        self.sessions.insert(Session {
+            name: name.into_boxed_str(),
+            protocol,
+            limits: (protocol.limits)(&self.config.protocols),
+            machine: (protocol.open)(open),
+            history: History::new(),
+            members: Vec::new(),
+            timer,
+            generation: 0,
+            dirty: false,
+        })
+    }
+
+    /// The owner's inbox is full: the upgrade is refused, the client may try again.
+    fn refuse_adoption(&mut self, adoption: Adoption<T::Socket>) {
+        let index = self.insert_connection(adoption.socket, adoption.listener, Phase::Busy);
+        self.answer_and_close(index, 503, "The server is overloaded; try again.\n");
+    }
+
+    /// Address of the peer, for logs and for the protocol.
+    pub(super) fn peer_address(&self, socket: &T::Socket) -> SocketAddr {
+        self.net.peer(socket).unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
+    }
+}

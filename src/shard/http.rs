@@ -1,0 +1,453 @@
+//! HTTP/1.1: one exchange at a time on a connection, pipelined requests in order, until it is
+//! upgraded or closed.
+//!
+//! An [`Exchange`] exists only while its connection speaks HTTP. It reads one buffer at a time, so
+//! the socket can move to another shard when an upgrade names its session, and so a peer that sends
+//! faster than the disk writes is slowed down by its own window.
+
+use std::time::Duration;
+
+use super::connections::Phase;
+use super::files::{Download, Upload};
+use super::handoff::Adoption;
+use super::mesh::{About, Ask, Item};
+use super::placement;
+use super::routes::{Route, route};
+use super::table::Table;
+use super::{Shard, sessions};
+use crate::admin;
+use crate::codec::http1::{self, HEAD_BYTES_MAX, Request, response};
+use crate::codec::websocket::handshake;
+use crate::net::{Token, Transport};
+use crate::protocol::{Hello, Protocol};
+use crate::session::Instant;
+
+/// Time for a request head to arrive.
+const HEAD_MAX: Duration = Duration::from_secs(10);
+/// Time a connection may wait between requests.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+/// Time for each piece of a body (64 KiB), for a file operation, for the answers of other shards.
+pub(super) const PROGRESS_MAX: Duration = Duration::from_secs(30);
+/// Answers that may wait for their reader, in bytes, before the next request is looked at.
+const ANSWERS_BYTES_MAX: usize = 64 << 10;
+/// Body of a request that has none of our business, skipped so that the connection can be kept.
+const SKIPPED_BODY_BYTES_MAX: u64 = 64 << 10;
+/// What HTTP responses call the server.
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+
+/// What a connection does between its head and its answer.
+#[derive(Debug)]
+pub(super) enum State {
+    /// Reading a request head.
+    Head,
+    /// Waiting for other shards.
+    Asked,
+    /// Receiving a file.
+    Upload(Box<Upload>),
+    /// Sending a file.
+    Download(Box<Download>),
+}
+
+/// The HTTP side of a connection.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    /// Bytes received and not consumed yet.
+    pub(super) input: Vec<u8>,
+    /// How far `input` was searched for the end of a head.
+    searched: usize,
+    pub(super) state: State,
+    /// Bytes to come, or at hand, of a body that nobody wants.
+    unwanted: u64,
+    pub(super) deadline: Instant,
+    /// The peer sends no more.
+    pub(super) input_ended: bool,
+    /// The connection may carry another request after this one.
+    pub(super) keep_alive: bool,
+    /// The request is a HEAD: its answer has no body.
+    pub(super) head_only: bool,
+}
+
+impl Exchange {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            input: Vec::new(),
+            searched: 0,
+            state: State::Head,
+            unwanted: 0,
+            deadline: now + HEAD_MAX,
+            input_ended: false,
+            keep_alive: true,
+            head_only: false,
+        }
+    }
+
+    /// Whether more bytes can be used now.
+    pub(super) fn wants_input(&self) -> bool {
+        match &self.state {
+            State::Head => !self.input_ended,
+            State::Upload(upload) => !self.input_ended && upload.wants_input(self.input.len()),
+            State::Asked | State::Download(_) => false,
+        }
+    }
+
+    /// Whether an answer is under way that the peer may still wait for.
+    pub(super) fn is_answering(&self) -> bool {
+        !matches!(self.state, State::Head)
+    }
+}
+
+/// Questions to other shards, numbered by their index here.
+#[derive(Debug, Default)]
+pub(super) struct Questions {
+    open: Table<Question>,
+}
+
+#[derive(Debug)]
+struct Question {
+    asker: Token,
+    missing: usize,
+    text: String,
+    content_type: &'static str,
+}
+
+/// What became of an attempt to read a request.
+pub(super) enum Step {
+    /// More bytes are needed.
+    Wait,
+    /// The request is answered, or its answer is under way: look at what follows.
+    Next,
+}
+
+impl<T: Transport> Shard<T> {
+    /// Does what the bytes at hand allow.
+    pub(super) fn advance_http(&mut self, index: u32) {
+        while let Some(mut exchange) = self.take_exchange(index) {
+            let step = match &mut exchange.state {
+                State::Head if exchange.unwanted > 0 => skip_body(&mut exchange),
+                // Pipelined requests must not pile up answers for one who does not read them.
+                State::Head if self.queued_bytes(index) > ANSWERS_BYTES_MAX => Step::Wait,
+                State::Head => self.read_request(index, &mut exchange),
+                State::Upload(_) => self.feed_upload(index, &mut exchange),
+                State::Asked | State::Download(_) => Step::Wait,
+            };
+            // An upgrade, or a refusal, has made something else of the connection.
+            if !self.put_exchange(index, exchange) || matches!(step, Step::Wait) {
+                return;
+            }
+        }
+    }
+
+    fn take_exchange(&mut self, index: u32) -> Option<Box<Exchange>> {
+        let connection = self.connections.get_mut(index)?;
+        match std::mem::replace(&mut connection.phase, Phase::Busy) {
+            Phase::Http(exchange) => Some(exchange),
+            other => {
+                connection.phase = other;
+                None
+            }
+        }
+    }
+
+    fn put_exchange(&mut self, index: u32, exchange: Box<Exchange>) -> bool {
+        match self.connections.get_mut(index) {
+            Some(connection) if matches!(connection.phase, Phase::Busy) => {
+                connection.phase = Phase::Http(exchange);
+                self.set_connection_timer(index);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Runs `work` on the exchange of a connection, then does what has become possible.
+    pub(super) fn with_exchange(
+        &mut self,
+        index: u32,
+        work: impl FnOnce(&mut Self, &mut Exchange),
+    ) {
+        if let Some(mut exchange) = self.take_exchange(index) {
+            work(self, &mut exchange);
+            if self.put_exchange(index, exchange) {
+                self.advance_http(index);
+                self.read_on(index);
+            }
+        }
+    }
+
+    fn read_request(&mut self, index: u32, exchange: &mut Exchange) -> Step {
+        let Some(end) = http1::find_head_end(&exchange.input, exchange.searched) else {
+            if exchange.input.len() > HEAD_BYTES_MAX {
+                self.answer_and_close(index, 431, "The request head is larger than 16 KiB.\n");
+            } else if exchange.searched == 0 && !exchange.input.is_empty() {
+                exchange.deadline = self.now.at + HEAD_MAX;
+            }
+            exchange.searched = exchange.input.len();
+            return Step::Wait;
+        };
+        let input = std::mem::take(&mut exchange.input);
+        exchange.searched = 0;
+        exchange.deadline = self.now.at + IDLE_MAX;
+        match http1::parse_head(&input[..end]) {
+            Ok(Some((request, _))) => self.on_request(index, exchange, &request, &input[end..]),
+            Ok(None) => self.answer_and_close(index, 400, "The request head makes no sense.\n"),
+            Err(error) => {
+                self.counters.violations.increment();
+                let (status, text) = error.status();
+                self.answer_and_close(index, status, &format!("{text}\n"));
+            }
+        }
+        Step::Next
+    }
+
+    fn on_request(
+        &mut self,
+        index: u32,
+        exchange: &mut Exchange,
+        request: &Request<'_>,
+        rest: &[u8],
+    ) {
+        self.counters.http_requests.increment();
+        let Some(connection) = self.connections.get(index) else { return };
+        let listener = usize::from(connection.listener);
+        let Some(&profile) = self.config.listeners.get(listener) else { return };
+        exchange.input.extend_from_slice(rest);
+        exchange.keep_alive = request.keep_alive() && !self.draining;
+        exchange.head_only = request.method == "HEAD";
+        let upgrade = request.header("upgrade").is_some();
+        match route(profile, request.path(), upgrade) {
+            Route::Session(protocol, path) => {
+                self.upgrade(index, exchange, request, protocol, path)
+            }
+            Route::File(path) => self.on_file_request(index, exchange, request, path),
+            route => {
+                self.skip_body_of(index, exchange, request);
+                self.answer_route(index, exchange, route);
+            }
+        }
+    }
+
+    fn answer_route(&mut self, index: u32, exchange: &mut Exchange, route: Route<'_>) {
+        let all = &self.counters.all;
+        let (status, content_type, body) = match route {
+            Route::Health if self.draining => (503, JSON, admin::health(false)),
+            Route::Health => (200, JSON, admin::health(true)),
+            Route::Stats => (200, JSON, admin::stats(all)),
+            Route::Metrics => (200, "text/plain; version=0.0.4", admin::metrics(all)),
+            Route::Home => (200, TEXT, admin::home()),
+            Route::Alive(protocol) => (200, TEXT, admin::alive(protocol)),
+            Route::Sessions(protocol) => {
+                return self.ask_all(index, exchange, About::Sessions(protocol.name));
+            }
+            Route::Users(protocol, key) => {
+                let name = sessions::name(protocol, key);
+                return self.ask_owner(index, exchange, name);
+            }
+            _ => (404, TEXT, "There is nothing at this path.\n".to_owned()),
+        };
+        self.respond(index, exchange, status, content_type, body.as_bytes());
+    }
+
+    /// Answers a request in full.
+    pub(super) fn respond(
+        &mut self,
+        index: u32,
+        exchange: &mut Exchange,
+        status: u16,
+        content_type: &str,
+        body: &[u8],
+    ) {
+        let mut out = Vec::new();
+        response::write(&mut out, status, content_type, body, exchange.keep_alive);
+        if exchange.head_only {
+            out.truncate(out.len() - body.len());
+        }
+        self.push_raw(index, &out);
+        self.end_exchange(index, exchange);
+    }
+
+    /// An answer is queued in full: the next request may follow, or the connection ends.
+    pub(super) fn end_exchange(&mut self, index: u32, exchange: &mut Exchange) {
+        exchange.state = State::Head;
+        exchange.deadline = self.now.at + IDLE_MAX;
+        if !exchange.keep_alive {
+            self.finish_after_flush(index);
+        }
+    }
+
+    /// Answers outside of any exchange and ends the connection.
+    pub(super) fn answer_and_close(&mut self, index: u32, status: u16, text: &str) {
+        let mut out = Vec::new();
+        response::write(&mut out, status, TEXT, text.as_bytes(), false);
+        self.push_raw(index, &out);
+        self.finish_after_flush(index);
+    }
+
+    /// Arranges for a body that nobody wants: skipped if it is small, else the connection ends.
+    fn skip_body_of(&mut self, index: u32, exchange: &mut Exchange, request: &Request<'_>) {
+        match request.body() {
+            Ok(http1::BodyLength::None) => {}
+            Ok(http1::BodyLength::Length(bytes)) if bytes <= SKIPPED_BODY_BYTES_MAX => {
+                exchange.unwanted = bytes;
+            }
+            Ok(_) => exchange.keep_alive = false,
+            Err(error) => {
+                let (status, text) = error.status();
+                self.answer_and_close(index, status, &format!("{text}\n"));
+            }
+        }
+    }
+
+    fn upgrade(
+        &mut self,
+        index: u32,
+        exchange: &mut Exchange,
+        request: &Request<'_>,
+        protocol: &'static Protocol,
+        path: &str,
+    ) {
+        let accept = match handshake::accept(request) {
+            Ok(accept) => accept,
+            Err(refusal) => {
+                let mut out = Vec::new();
+                refusal.write_response(&mut out);
+                self.push_raw(index, &out);
+                return self.finish_after_flush(index);
+            }
+        };
+        let Some(connection) = self.connections.get(index) else { return };
+        let peer = self.peer_address(&connection.socket);
+        let forwarded = request.header("x-forwarded-for").and_then(|all| all.split(',').next());
+        let hello = Hello {
+            target: request.target.to_owned(),
+            peer: peer.to_string(),
+            user_ip: forwarded.map_or_else(|| peer.ip().to_string(), |ip| ip.trim().to_owned()),
+            location: request.header("x-location").map(str::to_owned),
+        };
+        let key = (protocol.session_key)(path);
+        let unread = std::mem::take(&mut exchange.input);
+        // Answers to requests before this one may still wait.
+        let waiting = self.connections.get(index).and_then(|found| found.outbox.as_ref());
+        let mut response = waiting.map_or_else(Vec::new, |outbox| outbox.unsent());
+        accept.write_response(&[], &mut response);
+        let Some(connection) = self.remove_connection(index) else { return };
+        self.place(Box::new(Adoption {
+            socket: connection.socket,
+            listener: connection.listener,
+            protocol,
+            key,
+            hello,
+            response,
+            unread,
+        }));
+    }
+
+    /// Everything queued on an HTTP connection is sent: a download reads on, the next request may
+    /// be looked at; or all that came is answered and no more will come.
+    pub(super) fn on_http_flushed(&mut self, index: u32) {
+        self.with_exchange(index, |shard, exchange| {
+            if let State::Download(download) = &mut exchange.state {
+                exchange.deadline = shard.now.at + PROGRESS_MAX;
+                shard.read_file(index, download);
+            }
+        });
+        if let Some(connection) = self.connections.get(index)
+            && let Phase::Http(exchange) = &connection.phase
+            && exchange.input_ended
+            && !(exchange.is_answering() || connection.has_output())
+        {
+            self.finish_after_flush(index);
+        }
+    }
+
+    pub(super) fn on_http_deadline(&mut self, index: u32) {
+        let Some(exchange) = self.take_exchange(index) else { return };
+        let begun = matches!(exchange.state, State::Head) && !exchange.input.is_empty();
+        self.put_exchange(index, exchange);
+        if begun {
+            self.answer_and_close(index, 408, "The request head took longer than 10 s.\n");
+        } else {
+            self.drop_connection(index);
+        }
+    }
+
+    fn ask_all(&mut self, index: u32, exchange: &mut Exchange, about: About) {
+        let question = self.open_question(index, exchange, self.config.shards, TEXT);
+        for shard in 0..self.config.shards {
+            self.ask(shard, question, about.clone());
+        }
+    }
+
+    fn ask_owner(&mut self, index: u32, exchange: &mut Exchange, name: String) {
+        let question = self.open_question(index, exchange, 1, "text/json");
+        self.ask(placement::owner(&name, self.config.shards), question, About::Users(name));
+    }
+
+    fn open_question(
+        &mut self,
+        index: u32,
+        exchange: &mut Exchange,
+        missing: usize,
+        content_type: &'static str,
+    ) -> u64 {
+        exchange.state = State::Asked;
+        exchange.deadline = self.now.at + PROGRESS_MAX;
+        let generation = self.connections.get(index).map_or(0, |found| found.generation);
+        let asker = Token { index, generation };
+        let question = Question { asker, missing, text: String::new(), content_type };
+        self.questions.open.insert(question).into()
+    }
+
+    fn ask(&mut self, shard: usize, question: u64, about: About) {
+        let ask = Item::Ask(Ask { from: self.config.index, question, about });
+        if let Err(Item::Ask(ask)) = self.peers[shard].send(ask) {
+            self.on_answer(ask.question, String::new());
+        }
+    }
+
+    /// Another shard, or this one, asks about the sessions here.
+    pub(super) fn on_ask(&mut self, ask: Ask) {
+        let text = match &ask.about {
+            About::Sessions(protocol) => self
+                .sessions
+                .iter()
+                .filter(|(_, session)| session.protocol.name == *protocol)
+                .map(|(_, session)| session.machine.describe() + "\n")
+                .collect(),
+            About::Users(name) => self
+                .sessions
+                .find(name)
+                .and_then(|session| self.sessions.get(session))
+                .map_or_else(|| "[]".to_owned(), |session| session.machine.users()),
+        };
+        let answer = Item::Answer { question: ask.question, text };
+        // A full inbox: the asker's deadline ends its wait.
+        let _ = self.peers[ask.from].send(answer);
+    }
+
+    pub(super) fn on_answer(&mut self, question: u64, text: String) {
+        let Some(open) = self.questions.open.get_mut(question as u32) else { return };
+        open.text.push_str(&text);
+        open.missing -= 1;
+        if open.missing > 0 {
+            return;
+        }
+        let Some(Question { asker, text, content_type, .. }) =
+            self.questions.open.remove(question as u32)
+        else {
+            return;
+        };
+        if self.connections.resolve(asker).is_some() {
+            self.with_exchange(asker.index, |shard, exchange| {
+                shard.respond(asker.index, exchange, 200, content_type, text.as_bytes());
+            });
+        }
+    }
+}
+
+fn skip_body(exchange: &mut Exchange) -> Step {
+    let skipped = exchange.input.len().min(exchange.unwanted as usize);
+    exchange.input.drain(..skipped);
+    exchange.unwanted -= skipped as u64;
+    if exchange.unwanted > 0 { Step::Wait } else { Step::Next }
+}

@@ -1,0 +1,59 @@
+//! What must hold between any two turns, for tests and fuzzing.
+
+use super::Shard;
+use super::connections::{Connection, Phase, Seat};
+use crate::net::Transport;
+
+impl<T: Transport> Shard<T> {
+    /// Panics if the shard's tables contradict each other.
+    pub fn invariants(&self) {
+        self.rings.invariants();
+        let mut members = 0;
+        for index in self.connections.indexes() {
+            let Some(connection) = self.connections.get(index) else { continue };
+            members += usize::from(matches!(connection.phase, Phase::Member(_)));
+            self.check_connection(index, connection);
+        }
+        let seated: usize = self.sessions.iter().map(|(_, session)| session.members.len()).sum();
+        assert_eq!(members, seated);
+        for (index, session) in self.sessions.iter() {
+            session.history.invariants();
+            assert_eq!(self.sessions.find(&session.name), Some(index));
+            assert!(session.history.is_empty() || session.dirty, "nobody would trim the history");
+            assert!(!session.dirty || self.dirty_sessions.contains(&index));
+        }
+        assert_eq!(self.counters.connections.get(), self.connections.len() as u64);
+        assert_eq!(self.counters.members.get(), members as u64);
+        assert_eq!(self.counters.sessions.get(), self.sessions.iter().count() as u64);
+    }
+
+    fn check_connection(&self, index: u32, connection: &Connection<T::Socket>) {
+        if let Some(outbox) = &connection.outbox {
+            outbox.invariants();
+        }
+        let token = connection.token(index);
+        let flushes = self.dirty_connections.iter().filter(|&&dirty| dirty == token).count();
+        assert_eq!(flushes, usize::from(connection.dirty), "it would be sent to twice, or never");
+        if !connection.dirty {
+            assert!(!connection.has_output() || connection.blocked, "output is forgotten");
+        }
+        match &connection.phase {
+            Phase::Member(seat) => self.check_seat(index, connection, seat),
+            Phase::Http(_) | Phase::Closing { .. } => assert_eq!(connection.cursor, None),
+            Phase::Busy => panic!("a connection is busy between two turns"),
+        }
+    }
+
+    fn check_seat(&self, index: u32, connection: &Connection<T::Socket>, seat: &Seat) {
+        let Some(session) = self.sessions.get(seat.session) else {
+            panic!("a member outlived its session");
+        };
+        assert_eq!(session.members.get(seat.place as usize), Some(&index));
+        assert!(connection.armed || connection.paused != 0, "a member is not read from");
+        if let Some(cursor) = connection.cursor {
+            assert!(session.history.tail() <= cursor && cursor <= session.history.head());
+            let caught_up = cursor == session.history.head();
+            assert!(caught_up || connection.blocked || session.dirty, "a member is left behind");
+        }
+    }
+}

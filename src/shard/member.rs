@@ -1,0 +1,223 @@
+//! Members: WebSocket frames in, the session's machine, and every way a member goes.
+
+use super::Shard;
+use super::connections::{PAUSED_RATE, Phase, Seat};
+use super::member_id;
+use crate::codec::websocket::{self, Incoming, Violation, close_payload};
+use crate::net::Transport;
+use crate::protocol::Message;
+use crate::session::Close;
+use crate::session::frame::FrameKind;
+
+/// History a member that is closed is still sent, in bytes; beyond it only the frame that has
+/// begun is finished.
+const FAREWELL_BYTES_MAX: u64 = 64 << 10;
+/// What a close without a code counts as (RFC 6455 §7.1.5).
+const NO_CODE: u16 = 1005;
+
+impl<T: Transport> Shard<T> {
+    /// Decodes bytes of a member and applies message by message.
+    pub(super) fn on_member_bytes(&mut self, index: u32, mut input: &mut [u8]) {
+        let now = self.now.at;
+        let Some((generation, seat)) = self.seat_of(index) else { return };
+        seat.pinged = false;
+        let session = seat.session;
+        // Taken out so that a message borrowed from it can be handed to the machine.
+        let mut decoder = std::mem::take(&mut seat.decoder);
+        let Some(limits) = self.sessions.get(session).map(|session| session.limits) else { return };
+        let frame_limits = websocket::Limits {
+            message_bytes_max: limits.message_bytes_max,
+            fragments_max: limits.fragments_max,
+        };
+        let mut messages = 0;
+        loop {
+            match decoder.next(&mut input, frame_limits, &mut self.assemblies) {
+                Ok(None) => break,
+                Ok(Some(incoming)) => {
+                    messages += u32::from(self.on_incoming(index, session, incoming));
+                }
+                Err(violation) => self.on_violation(index, violation),
+            }
+            // The message may have ended the member, or its session.
+            if !self.is_seated(index, generation) {
+                decoder.release(&mut self.assemblies);
+                return;
+            }
+        }
+        if let Some((_, seat)) = self.seat_of(index) {
+            seat.decoder = decoder;
+            let exhausted = seat.spend(messages, limits.messages_per_second_max, now.as_millis());
+            if exhausted {
+                self.pause(index, PAUSED_RATE);
+                self.set_connection_timer(index);
+            }
+        }
+    }
+
+    /// Applies one message or control frame; whether it counts as a message.
+    fn on_incoming(&mut self, index: u32, session: u32, incoming: Incoming<'_>) -> bool {
+        let message = match incoming {
+            Incoming::Text(text) => Message::Text(text),
+            Incoming::Binary(bytes) => Message::Binary(bytes),
+            Incoming::Ping(payload) => {
+                self.push_frame(index, FrameKind::Pong, payload);
+                return true;
+            }
+            Incoming::Pong(_) => return false,
+            Incoming::Close(reason) => {
+                self.on_close_frame(index, reason.map(|(code, _)| code));
+                return false;
+            }
+        };
+        self.counters.messages_in.increment();
+        let member = member_id(index);
+        let result = self.call(session, |machine, fx| machine.on_message(member, message, fx));
+        if let Some(Err(close)) = result {
+            self.counters.violations.increment();
+            self.close_member(index, close);
+        }
+        true
+    }
+
+    fn on_violation(&mut self, index: u32, violation: Violation) {
+        self.counters.violations.increment();
+        log::debug!(scope = "connection", event = "violation"; "closing a member: {violation}");
+        self.close_member(index, violation.close());
+    }
+
+    /// The peer closes: its code is echoed, after what it was still to be sent.
+    fn on_close_frame(&mut self, index: u32, code: Option<u16>) {
+        self.leave(index, code.unwrap_or(NO_CODE));
+        match code {
+            Some(code) => self.begin_closing(index, &code.to_be_bytes()),
+            None => self.begin_closing(index, &[]),
+        }
+    }
+
+    /// Closes a member's connection for a reason of ours.
+    pub(super) fn close_member(&mut self, index: u32, close: Close) {
+        if self.seat_of(index).is_some() {
+            self.leave(index, close.code);
+            self.begin_closing(index, &close_payload(close.code, close.reason));
+        }
+    }
+
+    /// Closes an upgraded connection that has no seat.
+    pub(super) fn close_unseated(&mut self, index: u32, close: Close) {
+        self.begin_closing(index, &close_payload(close.code, close.reason));
+    }
+
+    /// Takes a member out of its session and tells the machine.
+    pub(super) fn leave(&mut self, index: u32, code: u16) {
+        if let Some(session) = self.unseat(index) {
+            self.call(session, |machine, fx| machine.on_leave(member_id(index), code, fx));
+        }
+    }
+
+    /// Takes a member out of its session's list; the session's index.
+    pub(super) fn unseat(&mut self, index: u32) -> Option<u32> {
+        let connection = self.connections.get_mut(index)?;
+        let Phase::Member(seat) = &mut connection.phase else { return None };
+        let (session, place) = (seat.session, seat.place as usize);
+        seat.decoder.release(&mut self.assemblies);
+        connection.phase = Phase::Closing { discarded: 0, finished: false, ended: false };
+        self.counters.members.decrement();
+        let members = &mut self.sessions.get_mut(session)?.members;
+        members.swap_remove(place);
+        if let Some(&moved) = members.get(place)
+            && let Some(Phase::Member(seat)) =
+                self.connections.get_mut(moved).map(|connection| &mut connection.phase)
+        {
+            seat.place = place as u32;
+        }
+        self.detach(index, session);
+        Some(session)
+    }
+
+    /// Stops a connection's reading of its session's history. What it was still to be sent moves to
+    /// its outbox: all of it if that is little, else the rest of the frame that has begun.
+    fn detach(&mut self, index: u32, session: u32) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        let Some(cursor) = connection.cursor.take() else { return };
+        let Some(session) = self.sessions.get(session) else { return };
+        let history = &session.history;
+        let head = history.head();
+        if cursor == head {
+            return;
+        }
+        let outbox =
+            connection.outbox.get_or_insert_with(|| self.outboxes.pop().unwrap_or_default());
+        outbox.detach(cursor, history, FAREWELL_BYTES_MAX);
+        self.mark_dirty(index);
+    }
+
+    /// Sends a close frame; the connection ends when it is sent and the peer has gone, or at the
+    /// deadline.
+    fn begin_closing(&mut self, index: u32, payload: &[u8]) {
+        self.push_frame(index, FrameKind::Close, payload);
+        self.finish_after_flush(index);
+    }
+
+    /// Ends the connection once everything queued is sent.
+    pub(super) fn finish_after_flush(&mut self, index: u32) {
+        let now = self.now.at;
+        if let Some(connection) = self.connections.get_mut(index) {
+            connection.phase = Phase::Closing { discarded: 0, finished: false, ended: false };
+            connection.since = now;
+            connection.paused = 0;
+            self.mark_dirty(index);
+            self.set_connection_timer(index);
+            self.read_on(index);
+        }
+    }
+
+    /// Queues one frame for one connection.
+    pub(super) fn push_frame(&mut self, index: u32, kind: FrameKind, payload: &[u8]) {
+        let at = self.position(index);
+        if let Some(outbox) = self.outbox(index) {
+            outbox.push_frame(at, kind, &[payload]);
+        }
+        self.mark_dirty(index);
+    }
+
+    pub(super) fn seat_of(&mut self, index: u32) -> Option<(u32, &mut Seat)> {
+        let connection = self.connections.get_mut(index)?;
+        match &mut connection.phase {
+            Phase::Member(seat) => Some((connection.generation, seat)),
+            _ => None,
+        }
+    }
+
+    fn is_seated(&mut self, index: u32, generation: u32) -> bool {
+        self.seat_of(index).is_some_and(|(present, _)| present == generation)
+    }
+}
+
+impl Seat {
+    /// Takes `messages` from the allowance; whether it is used up. Allows bursts of two seconds.
+    fn spend(&mut self, messages: u32, per_second: u32, now_ms: u64) -> bool {
+        let passed = self.since_refill_ms(now_ms);
+        let burst = i64::from(per_second) * 2;
+        let refill = passed.saturating_mul(u64::from(per_second)) / 1_000;
+        if refill > 0 || self.allowance > burst {
+            self.refilled_ms = now_ms as u32;
+            let refill = i64::try_from(refill).unwrap_or(i64::MAX);
+            self.allowance = self.allowance.saturating_add(refill).min(burst);
+        }
+        self.allowance -= i64::from(messages);
+        self.allowance <= 0
+    }
+
+    /// How long until the member may be read from again, in milliseconds: what it has sent too much
+    /// is made up for, and there is room for a tenth of a second's messages.
+    pub(super) fn rate_wait_ms(&self, per_second: u32, now_ms: u64) -> u64 {
+        let enough = i64::from(per_second.div_ceil(10));
+        let missing = u64::try_from(enough - self.allowance).unwrap_or(0);
+        let wait = missing.saturating_mul(1_000).div_ceil(u64::from(per_second.max(1)));
+        wait.saturating_sub(self.since_refill_ms(now_ms))
+    }
+
+    fn since_refill_ms(&self, now_ms: u64) -> u64 {
+        u64::from((now_ms as u32).wrapping_sub(self.refilled_ms))
+    }
+}

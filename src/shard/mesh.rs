@@ -1,0 +1,114 @@
+//! How shards talk: one bounded inbox each, filled by any thread with `try_send` and a kick, emptied
+//! by its owner once a turn.
+//!
+//! A message in steady state never passes here: connections move to the shard of their session once,
+//! and stay.
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+
+use super::handoff::Adoption;
+use crate::net::ring::Socket;
+use crate::net::wakeup::Wakeup;
+use crate::storage;
+
+/// Items an inbox holds; beyond it new connections are refused.
+pub const INBOX_ITEMS_MAX: usize = 4096;
+
+/// What one thread can tell a shard.
+#[derive(Debug)]
+pub enum Item<S = Socket> {
+    /// Take over this connection.
+    Adopt(Box<Adoption<S>>),
+    /// Answer a question about this shard's sessions.
+    Ask(Ask),
+    /// The answer to a question of this shard.
+    Answer {
+        /// Which question, as its asker numbered it.
+        question: u64,
+        /// The text for this shard's part.
+        text: String,
+    },
+    /// Blocking work was done.
+    Storage(storage::Answer),
+    /// Stop: accept no more, tell the members, and end when they are gone.
+    Drain,
+}
+
+/// A question about sessions, answered by the shard that owns them.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// Who asks.
+    pub from: usize,
+    /// Numbered by the asker.
+    pub question: u64,
+    /// What is asked.
+    pub about: About,
+}
+
+/// What can be asked about sessions.
+#[derive(Clone, Debug)]
+pub enum About {
+    /// A line for each session of this protocol.
+    Sessions(&'static str),
+    /// JSON array of the users of one session, by its full name.
+    Users(String),
+}
+
+/// The sending side of a shard's inbox.
+#[derive(Debug)]
+pub struct Outlet<S = Socket> {
+    queue: Sender<Item<S>>,
+    wakeup: Wakeup,
+}
+
+impl<S> Clone for Outlet<S> {
+    fn clone(&self) -> Self {
+        Self { queue: self.queue.clone(), wakeup: self.wakeup.clone() }
+    }
+}
+
+impl<S> Outlet<S> {
+    /// Puts an item into the inbox and wakes the shard; gives it back if the inbox is full or the
+    /// shard is gone.
+    #[allow(clippy::result_large_err)] // the item is the caller's to answer for
+    pub fn send(&self, item: Item<S>) -> Result<(), Item<S>> {
+        match self.queue.try_send(item) {
+            Ok(()) => {
+                self.wakeup.kick();
+                Ok(())
+            }
+            Err(TrySendError::Full(item) | TrySendError::Disconnected(item)) => Err(item),
+        }
+    }
+
+    /// Like [`Outlet::send`], but waits for room. For threads that may block: never a shard.
+    pub fn send_waiting(&self, item: Item<S>) {
+        if self.queue.send(item).is_ok() {
+            self.wakeup.kick();
+        }
+    }
+}
+
+/// A shard's inbox.
+#[derive(Debug)]
+pub struct Inbox<S = Socket> {
+    queue: Receiver<Item<S>>,
+}
+
+impl<S> Inbox<S> {
+    /// The next item, if any.
+    pub fn next(&self) -> Option<Item<S>> {
+        self.queue.try_recv().ok()
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+}
+
+/// An inbox and its outlet.
+pub fn inbox<S>(wakeup: Wakeup) -> (Outlet<S>, Inbox<S>) {
+    let (sender, receiver) = bounded(INBOX_ITEMS_MAX);
+    (Outlet { queue: sender, wakeup }, Inbox { queue: receiver })
+}

@@ -1,0 +1,389 @@
+//! One shard: everything a core owns, and the turn in which it moves.
+//!
+//! Read [`turn`] first. The path of a message: `turn` → `receive` (bytes of one connection) →
+//! `member` (frames, the protocol's machine) → `effects` (what the machine asked for) → `flush` (one
+//! send for each dirty connection).
+//!
+//! Invariants:
+//! - A shard shares nothing: it owns its sockets, sessions, histories, timers and counters. Other
+//!   threads reach it only through its inbox (`mesh`).
+//! - *One mutation, one drain*: the effects of one input are drained before the next is looked at.
+//! - A connection whose index another table holds is there: removing a connection unseats it.
+//! - No task, buffer or timer object exists for an idle connection.
+//!
+//! Deliberately absent: locks, `.await` (only `run` has it), protocols' rules.
+
+mod connections;
+mod drain;
+mod effects;
+mod files;
+mod flush;
+mod handoff;
+mod http;
+mod invariants;
+mod member;
+pub mod mesh;
+pub mod placement;
+mod receive;
+pub mod routes;
+pub mod run;
+mod sessions;
+mod table;
+#[cfg(test)]
+mod tests;
+mod timers;
+pub mod turn;
+pub mod wheel;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::codec::websocket::AssemblyPool;
+use crate::net::{Event, Receive, Sent, Token, Transport};
+use crate::session::{
+    Counters, Effects, History, MemberId, Now, Outbox, Outcome, Position, RingPool,
+};
+use crate::{protocol, storage};
+
+use connections::{Connection, Connections, Phase};
+use mesh::{Inbox, Outlet};
+use sessions::Sessions;
+use wheel::{TimerId, Wheel};
+
+/// What a shard is started with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Which shard this is.
+    pub index: usize,
+    /// How many there are.
+    pub shards: usize,
+    /// The listeners, in the order of their sockets.
+    pub listeners: Vec<routes::Profile>,
+    /// Settings of the protocols.
+    pub protocols: Arc<protocol::Config>,
+    /// Records can be stored.
+    pub durable: bool,
+    /// Connections this shard holds at most; beyond it new ones are closed at once.
+    pub connections_max: usize,
+    /// Largest file the file server takes, in bytes.
+    pub file_bytes_max: u64,
+    /// Time for clients to go when the process stops.
+    pub drain: Duration,
+    /// Seeds the random numbers handed to state machines.
+    pub seed: u64,
+}
+
+/// What a shard is connected to.
+#[derive(Debug)]
+pub struct Links<S> {
+    /// The outlets of all shards, its own included.
+    pub peers: Vec<Outlet<S>>,
+    /// Its own inbox.
+    pub inbox: Inbox<S>,
+    /// The counters of all shards.
+    pub counters: Arc<[Counters]>,
+    /// Blocking file work.
+    pub storage: storage::Client,
+}
+
+/// Whose a timer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Timer {
+    Connection(u32),
+    Session(u32),
+    /// Accept again on this listener.
+    Accept(u16),
+}
+
+/// One shard. `T` is its network.
+#[derive(Debug)]
+pub struct Shard<T: Transport> {
+    config: Config,
+    net: T,
+    now: Now,
+    connections: Connections<T::Socket>,
+    sessions: Sessions,
+    wheel: Wheel<Timer>,
+    peers: Vec<Outlet<T::Socket>>,
+    inbox: Inbox<T::Socket>,
+    counters: CountersOfShard,
+    storage: storage::Client,
+    /// Questions to other shards that are not fully answered.
+    questions: http::Questions,
+    draining: bool,
+    /// Stored records whose writing is not confirmed yet.
+    stores_pending: usize,
+    random: u64,
+    /// One for each listener: when to accept again.
+    accept_timers: Vec<TimerId>,
+
+    // Buffers used again every turn.
+    events: Vec<Event<T::Socket, T::Lease>>,
+    fired: Vec<Timer>,
+    outcome: Outcome,
+    /// By token: an index may have a new occupant before the turn ends.
+    dirty_connections: Vec<Token>,
+    dirty_sessions: Vec<u32>,
+    sent: Vec<Sent>,
+    planned: Vec<(u32, usize)>,
+
+    // Memory that idle connections and sessions do not hold.
+    rings: RingPool,
+    assemblies: AssemblyPool,
+    #[allow(clippy::vec_box)] // boxed where they are used: an idle connection has one pointer
+    outboxes: Vec<Box<Outbox>>,
+    /// What connections outside of any session listen to.
+    silence: History,
+}
+
+/// This shard's counters among those of all shards.
+#[derive(Debug)]
+struct CountersOfShard {
+    all: Arc<[Counters]>,
+    index: usize,
+}
+
+impl std::ops::Deref for CountersOfShard {
+    type Target = Counters;
+
+    fn deref(&self) -> &Counters {
+        &self.all[self.index]
+    }
+}
+
+/// Emptied outboxes a shard keeps for the next replies.
+const OUTBOXES_KEPT: usize = 1024;
+
+/// Members are named by the index of their connection.
+fn member_id(index: u32) -> MemberId {
+    MemberId(index)
+}
+
+impl<T: Transport> Shard<T> {
+    /// A shard on this network.
+    pub fn new(config: Config, net: T, links: Links<T::Socket>) -> Self {
+        let mut wheel = Wheel::new();
+        let listeners = 0..config.listeners.len() as u16;
+        let accept_timers = listeners.map(|listener| wheel.add(Timer::Accept(listener))).collect();
+        let counters = CountersOfShard { all: links.counters, index: config.index };
+        Self {
+            random: config.seed,
+            config,
+            net,
+            now: Now::default(),
+            connections: Connections::new(),
+            sessions: Sessions::default(),
+            wheel,
+            accept_timers,
+            peers: links.peers,
+            inbox: links.inbox,
+            counters,
+            storage: links.storage,
+            questions: http::Questions::default(),
+            draining: false,
+            stores_pending: 0,
+            events: Vec::new(),
+            fired: Vec::new(),
+            outcome: Outcome::default(),
+            dirty_connections: Vec::new(),
+            dirty_sessions: Vec::new(),
+            sent: Vec::new(),
+            planned: Vec::new(),
+            rings: RingPool::default(),
+            assemblies: AssemblyPool::default(),
+            outboxes: Vec::new(),
+            silence: History::new(),
+        }
+    }
+
+    /// The network, for whoever drives the shard.
+    pub fn net(&mut self) -> &mut T {
+        &mut self.net
+    }
+
+    /// Whether the shard was told to stop and has nothing left to do.
+    pub fn is_done(&self) -> bool {
+        self.draining && self.connections.len() == 0 && self.stores_pending == 0
+    }
+
+    /// A fresh random number (splitmix64).
+    fn next_random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn insert_connection(&mut self, socket: T::Socket, listener: u16, phase: Phase) -> u32 {
+        let timer = self.wheel.add(Timer::Connection(self.connections.next_index()));
+        self.counters.connections.increment();
+        let at = self.now.at;
+        self.connections.insert(Connection {
+            socket,
+            phase,
+            outbox: None,
+            cursor: None,
+            since: at,
+            heard: at,
+            progress: at,
+            timer,
+            generation: 0,
+            listener,
+            paused: 0,
+            armed: false,
+            stopping: false,
+            dirty: false,
+            blocked: false,
+        })
+    }
+
+    /// Takes a connection out of the table without closing its socket.
+    fn remove_connection(&mut self, index: u32) -> Option<Connection<T::Socket>> {
+        let mut connection = self.connections.remove(index)?;
+        self.wheel.remove(connection.timer);
+        self.counters.connections.decrement();
+        if let Some(outbox) = connection.outbox.take() {
+            self.give_outbox(outbox);
+        }
+        if let Phase::Http(exchange) = &connection.phase {
+            self.abandon(exchange);
+        }
+        Some(connection)
+    }
+
+    /// Ends a connection at once; a member leaves its session first.
+    fn drop_connection(&mut self, index: u32) {
+        self.leave(index, 1006);
+        if let Some(connection) = self.remove_connection(index) {
+            self.net.end(connection.socket);
+        }
+    }
+
+    /// The connection's outbox, from the pool if it has none.
+    fn outbox(&mut self, index: u32) -> Option<&mut Outbox> {
+        let connection = self.connections.get_mut(index)?;
+        if connection.outbox.is_none() {
+            connection.outbox = Some(self.outboxes.pop().unwrap_or_default());
+        }
+        connection.outbox.as_deref_mut()
+    }
+
+    /// Bytes that wait for one connection alone.
+    fn queued_bytes(&self, index: u32) -> usize {
+        let outbox = self.connections.get(index).and_then(|found| found.outbox.as_ref());
+        outbox.map_or(0, |outbox| outbox.queued_bytes())
+    }
+
+    fn give_outbox(&mut self, mut outbox: Box<Outbox>) {
+        if self.outboxes.len() < OUTBOXES_KEPT {
+            outbox.clear();
+            self.outboxes.push(outbox);
+        }
+    }
+
+    /// Queues bytes for one connection.
+    fn push_raw(&mut self, index: u32, bytes: &[u8]) {
+        let at = self.position(index);
+        if let Some(outbox) = self.outbox(index) {
+            outbox.push(at, &[bytes]);
+        }
+        self.mark_dirty(index);
+    }
+
+    /// The position that bytes queued now belong after: the head of the history a member may listen
+    /// to, before every position for one that has not entered, after every position for one that
+    /// has left.
+    fn position(&self, index: u32) -> Position {
+        match self.connections.get(index).map(|connection| &connection.phase) {
+            Some(Phase::Member(seat)) => {
+                self.sessions.get(seat.session).map_or(0, |session| session.history.head())
+            }
+            Some(Phase::Closing { .. }) => Position::MAX,
+            Some(Phase::Http(_) | Phase::Busy) | None => 0,
+        }
+    }
+
+    fn mark_dirty(&mut self, index: u32) {
+        if let Some(connection) = self.connections.get_mut(index)
+            && !connection.dirty
+        {
+            connection.dirty = true;
+            let token = connection.token(index);
+            self.dirty_connections.push(token);
+        }
+    }
+
+    /// Reads on, unless a receive is in force or reading is paused.
+    fn read_on(&mut self, index: u32) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        if connection.armed || connection.paused != 0 {
+            return;
+        }
+        let how = match &connection.phase {
+            // A peer that does not read its answers is not read from.
+            Phase::Http(exchange) if !exchange.wants_input() || connection.blocked => return,
+            Phase::Http(_) => Receive::Once,
+            Phase::Member(_) | Phase::Closing { .. } => Receive::Stream,
+            Phase::Busy => return,
+        };
+        connection.armed = true;
+        connection.stopping = false;
+        let token = connection.token(index);
+        self.net.receive(&mut connection.socket, token, how);
+    }
+
+    /// Stops reading for the reason `why` (a `PAUSED_` constant).
+    fn pause(&mut self, index: u32, why: u8) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        connection.paused |= why;
+        if connection.armed && !connection.stopping {
+            connection.stopping = true;
+            let token = connection.token(index);
+            self.net.stop_receiving(token);
+        }
+    }
+
+    /// Withdraws a reason not to read.
+    fn resume(&mut self, index: u32, why: u8) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        connection.paused &= !why;
+        connection.heard = self.now.at;
+        self.read_on(index);
+        self.set_connection_timer(index);
+    }
+
+    /// Lends a session's machine for one call, then drains what it asked for. `None` if the session
+    /// is gone, or ended by a panic in this call.
+    fn call<R>(
+        &mut self,
+        index: u32,
+        call: impl FnOnce(&mut dyn protocol::Machine, &mut Effects<'_>) -> R,
+    ) -> Option<R> {
+        let random = self.next_random();
+        let session = self.sessions.get_mut(index)?;
+        let mut outcome = std::mem::take(&mut self.outcome);
+        let mut fx = Effects::new(
+            self.now,
+            random,
+            &self.counters,
+            &mut session.history,
+            &mut self.rings,
+            &mut outcome,
+        );
+        let machine = &mut *session.machine;
+        // A machine that panicked is never called again, so nobody sees what it left half done.
+        let caught =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| call(machine, &mut fx)));
+        match caught {
+            Ok(result) => {
+                self.drain_effects(index, outcome);
+                Some(result)
+            }
+            Err(_) => {
+                self.end_after_panic(index);
+                None
+            }
+        }
+    }
+}

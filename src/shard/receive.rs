@@ -1,0 +1,90 @@
+//! Input of the network: connections that come, bytes that arrive, streams that end.
+
+use std::time::Duration;
+
+use super::Shard;
+use super::connections::Phase;
+use super::http::Exchange;
+use crate::net::{End, Token, Transport};
+
+/// Pause after the process ran out of descriptors or memory for connections.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Bytes read and thrown away after a close, so that the close frame is not destroyed by a reset.
+const LINGER_BYTES_MAX: usize = 1 << 20;
+
+impl<T: Transport> Shard<T> {
+    pub(super) fn on_accepted(&mut self, socket: T::Socket, listener: u16) {
+        self.counters.accepted.increment();
+        if self.connections.len() >= self.config.connections_max || self.draining {
+            self.counters.refused.increment();
+            self.net.end(socket);
+            return;
+        }
+        let exchange = Box::new(Exchange::new(self.now.at));
+        let index = self.insert_connection(socket, listener, Phase::Http(exchange));
+        self.set_connection_timer(index);
+        self.read_on(index);
+    }
+
+    pub(super) fn on_accept_paused(&mut self, listener: u16, errno: i32) {
+        log::warn!(
+            scope = "process", event = "accept-paused", errno = errno;
+            "cannot accept connections for now (errno {errno}): raise the limit of open files \
+             (LimitNOFILE, ulimit -n)"
+        );
+        if let Some(&timer) = self.accept_timers.get(usize::from(listener)) {
+            self.wheel.set(timer, Some(self.now.at + ACCEPT_PAUSE));
+        }
+    }
+
+    pub(super) fn on_received(&mut self, token: Token, mut bytes: T::Lease, armed: bool) {
+        let now = self.now.at;
+        let Some(connection) = self.connections.resolve(token) else { return };
+        connection.armed = armed;
+        connection.heard = now;
+        self.counters.bytes_in.add(bytes.len() as u64);
+        let index = token.index;
+        match &mut connection.phase {
+            Phase::Member(_) => self.on_member_bytes(index, &mut bytes),
+            Phase::Http(exchange) => {
+                exchange.input.extend_from_slice(&bytes);
+                drop(bytes);
+                self.advance_http(index);
+            }
+            Phase::Closing { discarded, .. } => {
+                *discarded += bytes.len();
+                if *discarded > LINGER_BYTES_MAX {
+                    self.drop_connection(index);
+                }
+            }
+            Phase::Busy => debug_assert!(false, "a busy connection receives nothing"),
+        }
+        self.read_on(index);
+    }
+
+    pub(super) fn on_ended(&mut self, token: Token, why: End) {
+        let Some(connection) = self.connections.resolve(token) else { return };
+        connection.armed = false;
+        let unsent = connection.has_output();
+        match (why, &mut connection.phase) {
+            (End::Stopped, _) => self.read_on(token.index),
+            // A client may say that it sends no more and still wait for its answer.
+            (End::Eof, Phase::Http(exchange)) if unsent || exchange.is_answering() => {
+                exchange.input_ended = true;
+                self.advance_http(token.index);
+            }
+            // What it is still to be told, such as why it was closed, may yet reach it.
+            (End::Eof, Phase::Closing { ended, .. }) if unsent => *ended = true,
+            _ => self.drop_connection(token.index),
+        }
+    }
+
+    pub(super) fn on_writable(&mut self, token: Token) {
+        let now = self.now.at;
+        if let Some(connection) = self.connections.resolve(token) {
+            connection.blocked = false;
+            connection.progress = now;
+            self.mark_dirty(token.index);
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Many clients of a few sessions doing anything at any time, from a printed seed.
+//!
+//! What each client receives is checked as it reads: from the point it listens on, every number its
+//! session has said, each once and in order, replies in their place among them, and nothing but
+//! whole frames before the end. When the clients stop misbehaving, all who are still there must
+//! catch up, and everything must be given back when they go.
+
+use super::world::{Frame, Peer, Setup, Storage, World};
+use super::{TALK, ms};
+use crate::session::Counters;
+
+const SEEDS: u64 = 500;
+const STEPS: usize = 250;
+const CLIENTS_MAX: usize = 12;
+const SESSIONS: u64 = 3;
+
+/// splitmix64.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+
+    fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+}
+
+/// A client and what it must be told next.
+struct Client {
+    peer: Peer,
+    session: u64,
+    /// The number that the session's next message must have, once the client listens.
+    next: Option<u64>,
+    close: Option<Frame>,
+    failed: bool,
+    /// Broadcasts checked.
+    heard: u64,
+}
+
+impl Client {
+    fn read(&mut self, bytes: usize) {
+        for frame in self.peer.read_some(bytes) {
+            assert!(self.close.is_none(), "{frame:?} after the close frame");
+            if frame.is_close() {
+                self.close = Some(frame);
+            } else if let Some(text) = frame.into_text() {
+                self.check(&text);
+            }
+        }
+        assert!(self.close.is_none() || self.peer.is_aligned(), "bytes after the close frame");
+    }
+
+    fn check(&mut self, text: &str) {
+        let (number, rest) = text.split_once(' ').expect("every text has a number");
+        let Some(number) = number.strip_suffix(':') else {
+            let number: u64 = number.parse().expect("a broadcast is numbered");
+            if let Some(next) = &mut self.next {
+                assert_eq!(number, *next, "something is missing, or there twice: {rest:.40}");
+                *next += 1;
+                self.heard += 1;
+            }
+            return;
+        };
+        let number: u64 = number.parse().expect("a reply is numbered");
+        if let Some(next) = self.next {
+            assert_eq!(number, next, "a reply is out of place: {rest:.40}");
+        } else if rest == "listening" {
+            self.next = Some(number);
+        }
+    }
+
+    fn act(&mut self, random: &mut Random, world: &World) {
+        let size_max = if random.one_in(8) { 90_000 } else { 600 };
+        let size = random.below(size_max);
+        let command = match random.below(20) {
+            0..4 => "listen".to_owned(),
+            4..9 => "say something".to_owned(),
+            9..11 => "others something".to_owned(),
+            11..13 => format!("big {size}"),
+            13..15 => format!("long {size}"),
+            15..17 => format!("share {size}"),
+            17 => format!("tick {}", random.below(50)),
+            18 if random.one_in(4) => format!("kick {}", random.below(4)),
+            19 if random.one_in(8) => "nonsense".to_owned(),
+            _ => "admit".to_owned(),
+        };
+        match random.below(60) {
+            0 => self.peer.send(0x88, &1000u16.to_be_bytes()),
+            1 => world.network.finish(self.peer.connection),
+            2 => {
+                world.network.fail(self.peer.connection);
+                self.failed = true;
+            }
+            9 => {
+                world.network.fail_unnoticed(self.peer.connection);
+                self.failed = true;
+            }
+            3..6 => self.peer.send(0x89, b"ping"),
+            6 if random.one_in(3) => self.peer.send_text("panic"),
+            7 if random.one_in(3) => self.peer.send_text("panic-on-leave"),
+            8 if random.one_in(3) => self.peer.send_text("kick-on-leave"),
+            _ => self.peer.send_text(&command),
+        }
+    }
+}
+
+struct Simulation {
+    random: Random,
+    world: World,
+    clients: Vec<Client>,
+    /// Broadcasts that clients who have gone had checked.
+    heard: u64,
+}
+
+impl Simulation {
+    fn new(seed: u64, storage: &Storage) -> Self {
+        let mut random = Random(seed);
+        let mut setup = Setup::new(TALK);
+        setup.shards = 1 + random.below(3) as usize;
+        setup.chunk = [7, 100, 4096][random.below(3) as usize];
+        setup.protocols.croquet.lag_bytes_max = 1 << (10 + random.below(8));
+        setup.protocols.croquet.messages_per_second_max = 1 << (5 + random.below(8));
+        Self { random, world: World::with(storage.clone(), setup), clients: Vec::new(), heard: 0 }
+    }
+
+    fn step(&mut self) {
+        if self.clients.len() < CLIENTS_MAX && self.random.one_in(6) {
+            self.connect();
+        }
+        for client in &mut self.clients {
+            let connection = client.peer.connection;
+            if self.random.one_in(3) {
+                client.act(&mut self.random, &self.world);
+            }
+            if self.random.one_in(10) {
+                let capacity = match self.random.below(3) {
+                    0 => 0,
+                    1 => self.random.below(3_000) as usize,
+                    _ => usize::MAX,
+                };
+                self.world.network.set_capacity(connection, capacity);
+            }
+            if self.random.one_in(2) {
+                client.read(self.random.below(5_000) as usize);
+            }
+        }
+        self.world.turn();
+        self.world.check();
+        if self.random.one_in(20) {
+            self.world.pass(ms(self.random.below(3_000)));
+        }
+        let gone = |client: &Client| client.peer.is_closed();
+        self.clients.iter_mut().filter(|client| gone(client)).for_each(|client| {
+            client.read(usize::MAX);
+        });
+        self.heard +=
+            self.clients.iter().filter(|client| gone(client)).map(|c| c.heard).sum::<u64>();
+        self.clients.retain(|client| !gone(client));
+    }
+
+    fn connect(&mut self) {
+        let side = self.random.below(self.world.shards.len() as u64) as usize;
+        let session = self.random.below(SESSIONS);
+        let peer = self.world.dial(side, &format!("/{session}"));
+        self.clients.push(Client {
+            peer,
+            session,
+            next: None,
+            close: None,
+            failed: false,
+            heard: 0,
+        });
+    }
+
+    /// All read what there is; whoever is still there must have all its session has said.
+    fn catch_up(&mut self) {
+        for _ in 0..3 {
+            for client in &mut self.clients {
+                self.world.network.set_capacity(client.peer.connection, usize::MAX);
+            }
+            // Also for what the rate limit has held back.
+            (0..20).for_each(|_| self.world.pass(ms(500)));
+            self.clients.iter_mut().for_each(|client| client.read(usize::MAX));
+        }
+        for session in 0..SESSIONS {
+            let there = |client: &&Client| {
+                client.session == session && !client.failed && client.close.is_none()
+            };
+            let there = self.clients.iter().filter(there).filter(|client| !client.peer.is_closed());
+            let mut next: Vec<u64> = there.filter_map(|client| client.next).collect();
+            next.dedup();
+            assert!(next.len() <= 1, "some members of session {session} miss something: {next:?}");
+        }
+    }
+
+    /// All go; nothing may be left.
+    fn leave(&mut self) {
+        self.heard += self.clients.iter().map(|client| client.heard).sum::<u64>();
+        for client in &self.clients {
+            self.world.network.fail(client.peer.connection);
+        }
+        self.world.pass(ms(100));
+        let left = |world: &World| {
+            (
+                world.count(|counters| counters.connections.get()),
+                world.count(|counters| counters.members.get()),
+                world.count(|counters| counters.sessions.get()),
+            )
+        };
+        assert_eq!(left(&self.world), (0, 0, 0));
+    }
+}
+
+#[test]
+fn every_listener_receives_exactly_what_its_session_says() {
+    let seed = std::env::var("LOCKSTEP_SEED").ok().and_then(|seed| seed.parse().ok());
+    let alone = seed.is_some();
+    let seeds = seed.map_or(0..SEEDS, |seed: u64| seed..seed + 1);
+    let storage = Storage::new();
+    let (mut heard, mut met) = (0, [0; 6]);
+    for seed in seeds {
+        // Shown if the test fails.
+        println!("LOCKSTEP_SEED={seed}");
+        let mut simulation = Simulation::new(seed, &storage);
+        (0..STEPS).for_each(|_| simulation.step());
+        simulation.catch_up();
+        simulation.leave();
+        heard += simulation.heard;
+        let count = |read: fn(&Counters) -> u64| simulation.world.count(read);
+        let now_met = [
+            count(|counters| counters.handed_off.get()),
+            count(|counters| counters.slow_closed.get()),
+            count(|counters| counters.silent_closed.get()),
+            count(|counters| counters.violations.get()),
+            count(|counters| counters.panics.get()),
+            count(|counters| counters.sends.get()),
+        ];
+        met.iter_mut().zip(now_met).for_each(|(all, now)| *all += now);
+    }
+    // What is never met is not tested.
+    println!("{heard} broadcasts checked; met: {met:?}");
+    assert!(alone || (heard > 10_000 && met.iter().all(|&times| times > 100)));
+}

@@ -1,0 +1,127 @@
+//! Deadlines: one timer for each connection and each session, set to whatever is due first. A timer
+//! that fires early only computes the next deadline.
+
+use std::time::Duration;
+
+use super::Shard;
+use super::connections::{Connection, PAUSED_RATE, Phase, Seat};
+use super::sessions::Session;
+use crate::net::Transport;
+use crate::session::Instant;
+use crate::session::frame::FrameKind;
+
+/// A full socket that takes no byte for this long belongs to a slow consumer.
+const PROGRESS_MAX: Duration = Duration::from_secs(10);
+/// Time for a closing connection to take its last bytes and go.
+const CLOSE_MAX: Duration = Duration::from_secs(2);
+
+impl<T: Transport> Shard<T> {
+    /// Sets a connection's timer to what is due first.
+    pub(super) fn set_connection_timer(&mut self, index: u32) {
+        let Some(connection) = self.connections.get(index) else { return };
+        let due = match &connection.phase {
+            Phase::Http(exchange) => Some(exchange.deadline),
+            Phase::Closing { .. } => Some(connection.since + CLOSE_MAX),
+            Phase::Member(seat) => {
+                let session = self.sessions.get(seat.session);
+                session.and_then(|session| member_due(connection, seat, session, self.now.at))
+            }
+            Phase::Busy => None,
+        };
+        self.wheel.set(connection.timer, due);
+    }
+
+    pub(super) fn on_connection_timer(&mut self, index: u32) {
+        let now = self.now.at;
+        let Some(connection) = self.connections.get(index) else { return };
+        match &connection.phase {
+            Phase::Member(_) => self.on_member_timer(index),
+            Phase::Closing { .. } if now >= connection.since + CLOSE_MAX => {
+                self.drop_connection(index);
+            }
+            Phase::Http(exchange) if now >= exchange.deadline => self.on_http_deadline(index),
+            _ => self.set_connection_timer(index),
+        }
+    }
+
+    fn on_member_timer(&mut self, index: u32) {
+        let now = self.now;
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        let (since, heard) = (connection.since, connection.heard);
+        let stuck = connection.blocked && now.at >= connection.progress + PROGRESS_MAX;
+        let paused = connection.paused;
+        let Phase::Member(seat) = &mut connection.phase else { return };
+        let Some(session) = self.sessions.get(seat.session) else { return };
+        let (protocol, limits) = (session.protocol, session.limits);
+        let liveness = &protocol.liveness;
+        if stuck {
+            self.counters.slow_closed.increment();
+            return self.close_member(index, protocol.slow);
+        }
+        // Who is not read from cannot be heard.
+        if let Some((limit, close)) = liveness.silence
+            && paused == 0
+            && now.at >= heard + limit
+        {
+            self.counters.silent_closed.increment();
+            return self.close_member(index, close);
+        }
+        if let Some((limit, close)) = liveness.join
+            && !seat.admitted
+            && now.at >= since + limit
+        {
+            self.counters.silent_closed.increment();
+            return self.close_member(index, close);
+        }
+        let rate = limits.messages_per_second_max;
+        let may_go_on = seat.rate_wait_ms(rate, now.at.as_millis()) == 0;
+        let greet =
+            !seat.greeted && liveness.first_ping.is_some_and(|after| now.at >= since + after);
+        let ping = !seat.pinged && liveness.ping.is_some_and(|after| now.at >= heard + after);
+        seat.greeted |= greet;
+        seat.pinged |= ping;
+        if greet || ping {
+            let mut digits = itoa::Buffer::new();
+            self.push_frame(index, FrameKind::Ping, digits.format(now.wall_ms).as_bytes());
+        }
+        if paused & PAUSED_RATE != 0 && may_go_on {
+            self.resume(index, PAUSED_RATE);
+        }
+        self.set_connection_timer(index);
+    }
+
+    pub(super) fn on_session_timer(&mut self, index: u32) {
+        let Some(session) = self.sessions.get(index) else { return };
+        if session.machine.deadline().is_some_and(|due| due <= self.now.at) {
+            self.call(index, |machine, fx| machine.on_deadline(fx));
+        } else {
+            self.wheel.set(session.timer, session.machine.deadline());
+        }
+    }
+}
+
+fn member_due<S>(
+    connection: &Connection<S>,
+    seat: &Seat,
+    session: &Session,
+    now: Instant,
+) -> Option<Instant> {
+    let liveness = &session.protocol.liveness;
+    let silence = liveness.silence.filter(|_| connection.paused == 0);
+    let rate = session.limits.messages_per_second_max;
+    let rate_wait = || Duration::from_millis(seat.rate_wait_ms(rate, now.as_millis()));
+    let first_ping = liveness.first_ping.filter(|_| !seat.greeted);
+    let ping = liveness.ping.filter(|_| !seat.pinged);
+    let join = liveness.join.filter(|_| !seat.admitted);
+    [
+        first_ping.map(|after| connection.since + after),
+        ping.map(|after| connection.heard + after),
+        silence.map(|(limit, _)| connection.heard + limit),
+        join.map(|(limit, _)| connection.since + limit),
+        connection.blocked.then(|| connection.progress + PROGRESS_MAX),
+        (connection.paused & PAUSED_RATE != 0).then(|| now + rate_wait()),
+    ]
+    .into_iter()
+    .flatten()
+    .min()
+}

@@ -1,0 +1,83 @@
+//! One turn of a shard: receive → decode → apply → append → fan out → flush.
+//!
+//! Everything that happened on the network since the last turn is looked at, input by input, each
+//! with its effects drained before the next; then what other threads sent, then timers. Only at the
+//! end does the shard send: one send for each connection that has something waiting, however many
+//! messages that is. Ten messages that arrived in one turn leave in one send, and this coalescing is
+//! the largest lever on what a delivery costs.
+
+use super::mesh::Item;
+use super::{Shard, Timer};
+use crate::net::{Event, Transport};
+use crate::session::{Instant, Now};
+
+/// Items taken from the inbox in one turn.
+const ITEMS_PER_TURN_MAX: usize = 256;
+
+impl<T: Transport> Shard<T> {
+    /// Does everything there is to do now. Returns whether that was anything.
+    pub fn turn(&mut self, now: Now) -> bool {
+        self.now = now;
+        let mut events = std::mem::take(&mut self.events);
+        self.net.poll(&mut events);
+        let mut worked = !events.is_empty();
+        for event in events.drain(..) {
+            self.on_event(event);
+        }
+        self.events = events;
+        worked |= self.take_items();
+        worked |= self.fire_timers();
+        worked |= self.flush();
+        self.counters.turns.increment();
+        worked
+    }
+
+    /// When the next turn is due even if nothing happens.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.wheel.next_due()
+    }
+
+    /// Whether items wait in the inbox.
+    pub fn has_items(&self) -> bool {
+        !self.inbox.is_empty()
+    }
+
+    fn on_event(&mut self, event: Event<T::Socket, T::Lease>) {
+        match event {
+            Event::Received { token, bytes, armed } => self.on_received(token, bytes, armed),
+            Event::Accepted { socket, listener } => self.on_accepted(socket, listener),
+            Event::Writable { token } => self.on_writable(token),
+            Event::Ended { token, why } => self.on_ended(token, why),
+            Event::AcceptPaused { listener, errno } => self.on_accept_paused(listener, errno),
+        }
+    }
+
+    fn take_items(&mut self) -> bool {
+        for taken in 0..ITEMS_PER_TURN_MAX {
+            let Some(item) = self.inbox.next() else { return taken > 0 };
+            match item {
+                Item::Adopt(adoption) => self.adopt(*adoption),
+                Item::Storage(answer) => self.on_storage(answer),
+                Item::Ask(ask) => self.on_ask(ask),
+                Item::Answer { question, text } => self.on_answer(question, text),
+                Item::Drain => self.drain(),
+            }
+        }
+        true
+    }
+
+    fn fire_timers(&mut self) -> bool {
+        let mut fired = std::mem::take(&mut self.fired);
+        self.wheel.advance(self.now.at, &mut fired);
+        let any = !fired.is_empty();
+        for timer in fired.drain(..) {
+            match timer {
+                Timer::Connection(index) => self.on_connection_timer(index),
+                Timer::Session(index) => self.on_session_timer(index),
+                Timer::Accept(listener) => self.net.accept(listener),
+            }
+        }
+        self.fired = fired;
+        any
+    }
+}

@@ -1,0 +1,40 @@
+//! Files and records on disk (or in memory), behind one worker thread for the whole process.
+//!
+//! Shards never touch a file: they submit a [`Request`] without waiting, and the worker hands an
+//! [`Answer`] to the function given to [`spawn`]. Posts to webhooks have a thread of their own, so
+//! that a slow host never delays storage.
+//!
+//! Invariants:
+//! - What was answered with success is durable: file and directory were synced before the answer.
+//! - A reader sees a file or record as it was before a replacement or after it, never between.
+//! - Peers choose names, never paths: nothing outside the data directory can be named.
+//! - The quota is never exceeded, not even by uploads that run at the same time.
+//!
+//! Deliberately absent: clocks, decisions about who may read or write, listing and deletion.
+
+mod backend;
+mod client;
+mod data_dir;
+mod disk;
+mod durable;
+mod memory;
+mod names;
+mod post;
+mod quota;
+mod record;
+mod request;
+mod store;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+pub use client::{Busy, Client};
+pub use data_dir::{DataDir, DataDirError, FORMAT};
+pub use names::{FILE_PATH_BYTES_MAX, RECORD_NAME_BYTES_MAX};
+pub use quota::{FILES_BYTES_MAX_IN_MEMORY, RECORDS_BYTES_MAX_IN_MEMORY};
+pub use request::{
+    Answer, Committed, FileError, HandleId, Metadata, Opened, Operation, Outcome, Request, Ticket,
+    UploadId,
+};
+pub use store::{HANDLES_MAX, READ_BYTES_MAX, RECORD_BYTES_MAX, UPLOADS_MAX};
+pub use worker::{Place, Settings, WallMs, spawn};

@@ -1,0 +1,203 @@
+//! Carries out operations: uploads and handles in use, limits and quota, whatever the medium.
+
+use std::collections::BTreeMap;
+
+use super::backend::Backend;
+use super::client::Release;
+use super::names::FilePath;
+use super::quota::Quota;
+use super::request::{
+    Committed, FileError, HandleId, Metadata, Opened, Operation, Outcome, UploadId,
+};
+use crate::session::effects::RecordName;
+
+/// Uploads that may be under way at once, in the whole process.
+pub const UPLOADS_MAX: usize = 256;
+/// Files that may be open for reading at once, in the whole process.
+pub const HANDLES_MAX: usize = 1024;
+/// Largest record, in bytes.
+pub const RECORD_BYTES_MAX: usize = 64 << 20;
+/// Most bytes one [`Operation::GetRead`] reads.
+pub const READ_BYTES_MAX: usize = 1 << 20;
+
+/// Files and records of a process, on one medium.
+pub(super) struct Store<B: Backend> {
+    backend: B,
+    file_bytes_max: u64,
+    quota: Quota,
+    uploads: BTreeMap<UploadId, Upload<B::Upload>>,
+    handles: BTreeMap<HandleId, B::Handle>,
+    ids: u64,
+}
+
+struct Upload<U> {
+    path: FilePath,
+    written: u64,
+    /// Of the quota; never less than what is written.
+    reserved: u64,
+    bytes: U,
+}
+
+impl<B: Backend> Store<B> {
+    /// A store on this medium. Finds out how much is used, which may take its time.
+    pub(super) fn new(backend: B, file_bytes_max: u64, files_bytes_max: u64) -> Self {
+        let quota = Quota::new(files_bytes_max, backend.files_bytes());
+        let (uploads, handles) = (BTreeMap::new(), BTreeMap::new());
+        Self { backend, file_bytes_max, quota, uploads, handles, ids: 0 }
+    }
+
+    /// Carries out an operation; `None` for one that is not answered.
+    pub(super) fn perform(&mut self, operation: Operation) -> Option<Outcome> {
+        Some(match operation {
+            Operation::PutBegin { path, length_hint } => {
+                Outcome::Begun(self.begin(path, length_hint))
+            }
+            Operation::PutChunk { upload, bytes } => {
+                Outcome::Written { result: self.append(upload, &bytes), bytes }
+            }
+            Operation::PutCommit { upload } => Outcome::Committed(self.commit(upload)),
+            Operation::GetOpen { path } => Outcome::Opened(self.open(path)),
+            Operation::GetRead { handle, offset, len, mut buffer } => {
+                let result = self.read(handle, offset, len, &mut buffer);
+                Outcome::Read { result, buffer }
+            }
+            Operation::Stat { path } => Outcome::Stat(self.stat(path)),
+            Operation::Load { records } => {
+                Outcome::Loaded(records.iter().map(|record| self.backend.load(record)).collect())
+            }
+            Operation::Store { record, content } => {
+                let result = self.store(&record, content);
+                Outcome::Stored { record, result }
+            }
+            Operation::PutAbort { upload } => return self.release(Release::Upload(upload)),
+            Operation::GetClose { handle } => return self.release(Release::Handle(handle)),
+            Operation::Post { .. } => unreachable!("posts have a thread of their own"),
+        })
+    }
+
+    /// Gives up an upload or a handle. Never answered.
+    pub(super) fn release(&mut self, release: Release) -> Option<Outcome> {
+        match release {
+            Release::Upload(id) => {
+                if let Some(upload) = self.uploads.remove(&id) {
+                    self.abort(upload);
+                }
+            }
+            Release::Handle(id) => drop(self.handles.remove(&id)),
+        }
+        None
+    }
+
+    fn begin(&mut self, path: String, length_hint: Option<u64>) -> Result<UploadId, FileError> {
+        let path = FilePath::parse(path)?;
+        let reserved = length_hint.unwrap_or(0);
+        self.check_length(reserved)?;
+        if self.uploads.len() == UPLOADS_MAX {
+            return Err(FileError::TooMany);
+        }
+        self.backend.length(&path)?;
+        self.reserve(reserved)?;
+        let bytes = self.backend.begin().inspect_err(|_| self.quota.release(reserved))?;
+        let id = UploadId(self.next_id());
+        self.uploads.insert(id, Upload { path, written: 0, reserved, bytes });
+        Ok(id)
+    }
+
+    fn append(&mut self, id: UploadId, bytes: &[u8]) -> Result<(), FileError> {
+        let mut upload = self.uploads.remove(&id).ok_or(FileError::Gone)?;
+        let appended = self.append_to(&mut upload, bytes);
+        match appended {
+            Ok(()) => drop(self.uploads.insert(id, upload)),
+            Err(_) => self.abort(upload),
+        }
+        appended
+    }
+
+    fn append_to(&mut self, upload: &mut Upload<B::Upload>, bytes: &[u8]) -> Result<(), FileError> {
+        let written = upload.written.saturating_add(bytes.len() as u64);
+        self.check_length(written)?;
+        let more = written.saturating_sub(upload.reserved);
+        self.reserve(more)?;
+        upload.reserved += more;
+        self.backend.append(&mut upload.bytes, bytes)?;
+        upload.written = written;
+        Ok(())
+    }
+
+    fn commit(&mut self, id: UploadId) -> Result<Committed, FileError> {
+        let upload = self.uploads.remove(&id).ok_or(FileError::Gone)?;
+        self.quota.release(upload.reserved);
+        let old = match self.backend.length(&upload.path) {
+            Ok(old) => old,
+            Err(error) => {
+                self.backend.abort(upload.bytes);
+                return Err(error);
+            }
+        };
+        self.backend.commit(upload.bytes, &upload.path)?;
+        self.quota.replace(old.unwrap_or(0), upload.written);
+        Ok(if old.is_some() { Committed::Replaced } else { Committed::Created })
+    }
+
+    fn abort(&mut self, upload: Upload<B::Upload>) {
+        self.quota.release(upload.reserved);
+        self.backend.abort(upload.bytes);
+    }
+
+    fn open(&mut self, path: String) -> Result<Opened, FileError> {
+        let path = FilePath::parse(path)?;
+        if self.handles.len() == HANDLES_MAX {
+            return Err(FileError::TooMany);
+        }
+        let (file, metadata) = self.backend.open(&path)?;
+        let handle = HandleId(self.next_id());
+        self.handles.insert(handle, file);
+        Ok(Opened { handle, metadata })
+    }
+
+    fn read(
+        &mut self,
+        handle: HandleId,
+        offset: u64,
+        len: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), FileError> {
+        buffer.clear();
+        let file = self.handles.get(&handle).ok_or(FileError::Gone)?;
+        self.backend.read(file, offset, len.min(READ_BYTES_MAX), buffer)
+    }
+
+    fn stat(&self, path: String) -> Result<Metadata, FileError> {
+        self.backend.metadata(&FilePath::parse(path)?)
+    }
+
+    fn store(&mut self, record: &RecordName, content: Vec<u8>) -> Result<(), String> {
+        let (length, namespace) = (content.len(), record.namespace);
+        if length > RECORD_BYTES_MAX {
+            return Err(format!(
+                "a record of {namespace} has {length} bytes; allowed are {RECORD_BYTES_MAX}"
+            ));
+        }
+        self.backend.store(record, content)
+    }
+
+    fn check_length(&self, length: u64) -> Result<(), FileError> {
+        let file_bytes_max = self.file_bytes_max;
+        if length <= file_bytes_max { Ok(()) } else { Err(FileError::TooLarge { file_bytes_max }) }
+    }
+
+    fn reserve(&mut self, bytes: u64) -> Result<(), FileError> {
+        let files_bytes_max = self.quota.max();
+        if self.quota.reserve(bytes) { Ok(()) } else { Err(FileError::Full { files_bytes_max }) }
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.ids += 1;
+        self.ids
+    }
+
+    #[cfg(test)]
+    pub(super) fn used_and_reserved(&self) -> (u64, u64) {
+        self.quota.used_and_reserved()
+    }
+}

@@ -1,0 +1,195 @@
+//! Relaying a message allocates nothing: counted by the allocator, over whole turns of a shard with
+//! the in-memory network.
+#![allow(unsafe_code)] // a global allocator cannot be written without
+
+#[path = "../src/shard/tests/world.rs"]
+mod world;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::time::Duration;
+
+use lockstep::protocol::croquet;
+use lockstep::shard::routes::Profile;
+use world::{Peer, Setup, World, croquet_join, croquet_send, masked};
+
+const ID: &str = "a-session-id-of-43-characters-like-any-other";
+/// One sender and those who hear it.
+const MEMBERS: usize = 51;
+/// Messages relayed before anything is counted. The list of retained messages has grown past 4,096
+/// then, and grows again at 8,192.
+const WARM_UP: usize = 4_200;
+/// What fits into one of the segments that a session retains its messages in, in bytes.
+const SEGMENT_BYTES: u64 = 64 << 10;
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    // A thread that is ending has no count any more.
+    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: everything is forwarded to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's contract is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's contract is passed on.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller's contract is passed on.
+        unsafe { System.realloc(pointer, layout, bytes) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's contract is passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Heap allocations of this thread while `act` runs.
+fn allocations(act: impl FnOnce()) -> u64 {
+    let before = ALLOCATIONS.with(Cell::get);
+    act();
+    ALLOCATIONS.with(Cell::get) - before
+}
+
+/// A Croquet session whose members all listen and forget what they hear.
+struct Session {
+    world: World,
+    members: Vec<Peer>,
+}
+
+impl Session {
+    fn new() -> Self {
+        let mut setup = Setup::new(Profile::Only(&croquet::PROTOCOL));
+        setup.protocols.croquet.messages_per_second_max = u32::MAX;
+        let mut world = World::new(setup);
+        let members: Vec<Peer> = (0..MEMBERS).map(|_| world.join(&format!("/{ID}"))).collect();
+        for (user, member) in members.iter().enumerate() {
+            world.network.deliver(member.connection, &croquet_join(ID, user));
+        }
+        world.settle();
+        members.iter().for_each(|member| world.network.discard(member.connection));
+        let mut session = Self { world, members };
+        session.pass(1_000);
+        assert_eq!(session.world.count(|counters| counters.members.get()), MEMBERS as u64);
+        assert!(session.world.count(|counters| counters.croquet_ticks.get()) > 10);
+        session
+    }
+
+    /// A turn with these bytes from the first member.
+    fn relay(&mut self, frame: &[u8]) {
+        self.world.network.deliver(self.members[0].connection, frame);
+        self.world.turn();
+    }
+
+    /// Lets time pass, in turns of 10 ms.
+    fn pass(&mut self, ms: u64) {
+        for _ in 0..ms / 10 {
+            self.world.set_time(self.world.now.at + Duration::from_millis(10));
+            self.world.turn();
+        }
+    }
+
+    /// Relays until a message has begun a new segment of the retained messages.
+    fn begin_segment(&mut self, frame: &[u8]) {
+        while allocations(|| self.relay(frame)) == 0 {}
+    }
+
+    /// Bytes that everybody has been sent, together.
+    fn sent(&self) -> u64 {
+        self.members.iter().map(|member| self.world.network.sent(member.connection)).sum()
+    }
+}
+
+#[test]
+fn relaying_a_message_allocates_nothing() {
+    let mut session = Session::new();
+    let frame = croquet_send(ID, 20);
+    (0..WARM_UP).for_each(|_| session.relay(&frame));
+    session.begin_segment(&frame);
+    let sent = session.sent();
+    let count = allocations(|| (0..1_000).for_each(|_| session.relay(&frame)));
+    assert_eq!(count, 0, "allocations for 1,000 messages to {MEMBERS} members");
+    assert!(session.sent() - sent > 1_000 * MEMBERS as u64 * 20, "everybody was sent everything");
+}
+
+/// Besides the segments that messages are retained in, two allocations each: one for each 140
+/// messages of this size.
+#[test]
+fn a_long_session_allocates_what_it_retains() {
+    const MESSAGES: u64 = 20_000;
+    let mut session = Session::new();
+    let frame = croquet_send(ID, 200);
+    (0..2_000).for_each(|_| session.relay(&frame));
+    let (mut total, mut with_any) = (0, 0);
+    for _ in 0..MESSAGES {
+        let count = allocations(|| session.relay(&frame));
+        total += count;
+        with_any += u64::from(count > 0);
+    }
+    // Message, time, sequence number and punctuation.
+    let segments = MESSAGES * 230 / SEGMENT_BYTES + 1;
+    println!(
+        "{total} allocations for {MESSAGES} messages, in {with_any} turns; {segments} segments"
+    );
+    assert!(total <= segments * 2 + 10, "{total} allocations for {segments} segments");
+    assert!(with_any <= segments + 10, "{with_any} turns allocate for {segments} segments");
+}
+
+#[test]
+fn bursts_ticks_and_pings_allocate_nothing() {
+    let mut session = Session::new();
+    let burst = croquet_send(ID, 20).repeat(16);
+    let ping = masked(0x89, b"are you there?");
+    let question = masked(0x81, br#"{"id":"x","action":"PING","args":123}"#);
+    let pulse = masked(0x81, br#"{"id":"x","action":"PULSE"}"#);
+    for _ in 0..WARM_UP / 16 + 1 {
+        session.relay(&burst);
+        session.relay(&ping);
+        session.relay(&question);
+    }
+    session.begin_segment(&croquet_send(ID, 20));
+    let bursts = allocations(|| (0..40).for_each(|_| session.relay(&burst)));
+    assert_eq!(bursts, 0, "bursts of 16 messages in one turn");
+    let ticks = allocations(|| session.pass(20_000));
+    assert_eq!(ticks, 0, "20 s of ticks");
+    for (name, frame) in [("ping", &ping), ("PING", &question), ("PULSE", &pulse)] {
+        let count = allocations(|| (0..1_000).for_each(|_| session.relay(frame)));
+        assert_eq!(count, 0, "{name}");
+    }
+}
+
+/// The server's own pings, one to each silent member, and their answers.
+#[test]
+fn asking_the_silent_allocates_nothing() {
+    let mut session = Session::new();
+    let pong = masked(0x8A, b"");
+    let round = |session: &mut Session| {
+        for member in &session.members {
+            session.world.network.deliver(member.connection, &pong);
+        }
+        session.pass(45_000);
+    };
+    round(&mut session);
+    let before = session.world.count(|counters| counters.sends.get());
+    assert_eq!(allocations(|| round(&mut session)), 0);
+    assert!(session.world.count(|counters| counters.sends.get()) > before + MEMBERS as u64);
+    assert_eq!(session.world.count(|counters| counters.silent_closed.get()), 0);
+}

@@ -1,0 +1,13 @@
+//! Tests over real sockets against the real binary, on 127.0.0.1 only.
+
+#![allow(unreachable_pub)] // one binary: what is pub is for its other modules
+#![allow(clippy::disallowed_methods)] // a process is watched from outside, where time passes
+
+mod croquet_bad_input;
+mod croquet_clients;
+mod files;
+mod http;
+mod process;
+mod slow_readers;
+mod support;
+mod websocket;

@@ -1,0 +1,122 @@
+//! A well-behaved Croquet client as raw JSON over a raw WebSocket. It checks all it receives: that
+//! sequence numbers are consecutive, and that time does not go back.
+
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+
+use super::websocket::{Client, Frame, Next};
+
+/// A member of a session.
+pub struct Member {
+    pub client: Client,
+    session: String,
+    seq: u32,
+    time: u64,
+    /// What the SYNC said.
+    pub sync: Value,
+}
+
+/// A JOIN as clients send it.
+pub fn join_text(user: &str) -> String {
+    json!({
+        "id": "", "action": "JOIN",
+        "args": {"version": 1, "apiKey": "none", "user": user, "ticks": {"tick": 1000, "delay": 0}}
+    })
+    .to_string()
+}
+
+/// A SEND with this payload.
+pub fn send_text(payload: &str) -> String {
+    json!({"action": "SEND", "args": [0, 0, payload, 1]}).to_string()
+}
+
+impl Member {
+    /// Joins the session under the path prefix of the common listener.
+    pub fn join(address: SocketAddr, session: &str, user: &str) -> Self {
+        Self::join_at(address, &format!("/reflector/{session}"), user)
+    }
+
+    /// Joins the session at this path.
+    pub fn join_at(address: SocketAddr, path: &str, user: &str) -> Self {
+        Self::join_with(Client::open(address, path), path, user)
+    }
+
+    /// Joins on an open connection.
+    pub fn join_with(mut client: Client, path: &str, user: &str) -> Self {
+        let session = path.rsplit('/').next().unwrap_or_default().to_owned();
+        client.send_text(&join_text(user));
+        let sync: Value = serde_json::from_str(&client.text()).expect("SYNC is JSON");
+        assert_eq!(sync["action"], "SYNC", "{sync}");
+        assert_eq!(sync["id"], session.as_str());
+        let args = sync["args"].clone();
+        let seq = args["seq"].as_u64().expect("SYNC has a seq") as u32;
+        let time = args["time"].as_u64().expect("SYNC has a time");
+        if let Some(last) = args["messages"].as_array().expect("SYNC has messages").last() {
+            assert_eq!(last[1].as_u64(), Some(u64::from(seq)), "{sync}");
+        }
+        Self { client, session, seq, time, sync: args }
+    }
+
+    pub fn send(&mut self, payload: &str) {
+        self.client.send_text(&send_text(payload));
+    }
+
+    /// The payload of the next message, checked; `None` once the server ends the connection.
+    pub fn next_payload(&mut self) -> Option<Value> {
+        loop {
+            match self.client.next() {
+                Next::Frame(Frame { opcode: 1, payload, .. }) => {
+                    if let Some(payload) = self.on_text(&payload) {
+                        return Some(payload);
+                    }
+                }
+                Next::Frame(Frame { opcode: 9 | 10, .. }) => {}
+                Next::Frame(Frame { opcode: 8, .. }) | Next::End | Next::Reset => return None,
+                other => panic!("a message was expected, not {other:?}"),
+            }
+        }
+    }
+
+    /// Waits for this payload; everything else on the way is checked.
+    pub fn await_payload(&mut self, payload: &str) {
+        loop {
+            let next = self.next_payload();
+            let next = next.unwrap_or_else(|| panic!("cut before {payload:?} came"));
+            if next == payload {
+                return;
+            }
+        }
+    }
+
+    /// The last sequence number seen.
+    pub fn seq(&self) -> u32 {
+        self.seq
+    }
+
+    fn on_text(&mut self, text: &[u8]) -> Option<Value> {
+        let message: Value = serde_json::from_slice(text).expect("messages are JSON");
+        match message["action"].as_str() {
+            Some("RECV") => {
+                let [time, seq, payload] = [0, 1, 2].map(|at| message["args"][at].clone());
+                assert_eq!(message["id"], self.session.as_str());
+                let seq = seq.as_u64().expect("a seq") as u32;
+                assert_eq!(seq, self.seq.wrapping_add(1), "a message was lost or doubled");
+                self.seq = seq;
+                self.on_time(time.as_u64().expect("a time"));
+                Some(payload)
+            }
+            Some("TICK") => {
+                self.on_time(message["args"].as_u64().expect("a time"));
+                None
+            }
+            Some("PONG" | "REQU" | "INFO") => None,
+            _ => panic!("a member does not expect {message}"),
+        }
+    }
+
+    fn on_time(&mut self, time: u64) {
+        assert!(time >= self.time, "time went back from {} to {time}", self.time);
+        self.time = time;
+    }
+}
