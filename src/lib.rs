@@ -25,7 +25,7 @@
 //!
 //! - `codec`, `protocol`, `session` and `admin` are pure: no I/O, no clock, no randomness, no tasks.
 //!   Time and random numbers come in as arguments, deadlines and effects go out.
-//! - glommio appears only in `server` and `shard::run`; unsafe code only in `net`.
+//! - glommio appears only in `server`; unsafe code only in `net`.
 //! - A message in steady state touches no lock, no shared map and no allocator.
 //! - Every length, count, depth, rate, queue and wait that a peer can influence has a named limit.
 

@@ -39,8 +39,6 @@ const STACK_BYTES: usize = 8 << 20;
 const IO_MEMORY_BYTES: usize = 64 << 10;
 /// Entries of an executor's rings: a shard's sockets have a ring of their own.
 const EXECUTOR_RING_DEPTH: usize = 64;
-/// How long an executor runs one task before it looks at others.
-const PREEMPT: Duration = Duration::from_millis(2);
 /// Time for what is stored at the end to reach the disk.
 const STORAGE_DRAIN_MAX: Duration = Duration::from_secs(10);
 
@@ -260,7 +258,7 @@ impl Launch {
                 let shard = Shard::new(config, ring, links);
                 let _ = accepting.send(Notice::Accepting);
                 let clock = move || clock.now();
-                shard::run::run(shard, wakeup, clock).await;
+                shard::run::run(shard, wakeup, clock);
                 Ok(())
             };
             let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -281,7 +279,6 @@ fn executor(core: usize) -> Result<glommio::LocalExecutor, String> {
     LocalExecutorBuilder::new(Placement::Fixed(core))
         .io_memory(IO_MEMORY_BYTES)
         .ring_depth(EXECUTOR_RING_DEPTH)
-        .preempt_timer(PREEMPT)
         .make()
         .map_err(|error| format!("its executor: {error}"))
 }

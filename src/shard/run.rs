@@ -1,10 +1,11 @@
-//! Driving a shard: turn after turn inside one permanent glommio task, asleep in its own ring when
-//! there is nothing to do.
+//! Driving a shard: turn after turn, asleep in its own ring when there is nothing to do.
 //!
-//! It does not sleep in the executor: that takes 15 system calls a wakeup where this takes two, and
-//! glommio 0.9 was seen to sleep on with its timer due and its eventfd fired. Whoever adds a second
-//! task to the executor must let it run before the shard sleeps. Sleep is bounded by the next timer
-//! and by [`SLEEP_MAX`].
+//! It runs in its executor's only task and never gives the thread back before it is done: it is a
+//! function, not a future. The executor of glommio 0.9 goes to sleep *with a task to be run* when
+//! its preemption timer expires between arming it and first looking at it, as it does on a busy
+//! machine, and nothing wakes it then. Sleeping there also takes 15 system calls a wakeup where this
+//! takes two. What has to wait (files, the journal) is either an operation of the ring or on a
+//! thread of its own, and answers through the inbox.
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::session::{Instant, Now};
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 
 /// Turns until the shard was told to stop and is done, or its time to drain is over.
-pub async fn run(mut shard: Shard<Ring>, wakeup: Wakeup, clock: impl Fn() -> Now) {
+pub fn run(mut shard: Shard<Ring>, wakeup: Wakeup, clock: impl Fn() -> Now) {
     let mut stop_at: Option<Instant> = None;
     loop {
         let now = clock();
@@ -29,7 +30,6 @@ pub async fn run(mut shard: Shard<Ring>, wakeup: Wakeup, clock: impl Fn() -> Now
             }
         }
         if worked {
-            glommio::executor().yield_if_needed().await;
             continue;
         }
         let now = clock().at;

@@ -34,4 +34,4 @@ await scenario("restart", async stage => {
     const timelines = [...new Set(syncs.map(({ timeline }) => timeline))];
     expect("one timeline throughout", timelines.length === 1 && timelines[0], timelines);
     return `${names.length} clients and a newcomer agree on ${names.length * total} events across the restart`;
-}, { deadlineMs: 180_000 });
+}, { deadlineMs: 240_000 });
