@@ -98,6 +98,8 @@ pub struct Hello {
     pub user_ip: String,
     /// `X-Location` header, if any.
     pub location: Option<String>,
+    /// What the session it comes from says of it; empty for a member that comes from outside.
+    pub carry: Vec<u8>,
 }
 
 /// A whole message from a member.
@@ -149,6 +151,11 @@ pub trait Machine: std::fmt::Debug {
 
     /// When [`Machine::on_deadline`] is next due.
     fn deadline(&self) -> Option<Instant>;
+
+    /// The session `from` of this protocol said something.
+    fn on_told(&mut self, from: &str, body: &[u8], fx: &mut Effects<'_>) {
+        let _ = (from, body, fx);
+    }
 
     /// Stored records that were asked for; `None` for each that does not exist.
     fn on_loaded(&mut self, ticket: u32, records: Loaded, fx: &mut Effects<'_>) {

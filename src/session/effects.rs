@@ -80,6 +80,22 @@ pub enum Effect {
         /// Code and reason.
         close: Close,
     },
+    /// The member moves to another session of its protocol, on whatever shard that is.
+    Transfer {
+        /// Who.
+        member: MemberId,
+        /// The key of the session it enters.
+        key: String,
+        /// What the new session is told of it, see `Hello::carry`.
+        carry: Vec<u8>,
+    },
+    /// A message to another session of the same protocol, on whatever shard that is.
+    Tell {
+        /// The key of the session; it is opened if need be.
+        key: String,
+        /// Handed to its `Machine::on_told`.
+        body: Vec<u8>,
+    },
     /// Reads stored records; answered by `Machine::on_loaded` with the same `ticket`.
     Load {
         /// Names the request in its answer.
@@ -205,6 +221,20 @@ impl<'a> Effects<'a> {
     /// member left, as with any other end of a connection.
     pub fn close(&mut self, member: MemberId, close: Close) {
         self.outcome.effects.push(Effect::Close { member, close });
+    }
+
+    /// Moves a member to the session `key`. This machine has let it go: its `on_leave` is not
+    /// called. What the member was sent so far is sent first; `on_enter` of the new session, with
+    /// `carry` in its [`Hello`](crate::protocol::Hello), comes before anything the member says from
+    /// now on. It is called even if the connection ends meanwhile, and `on_leave` then follows.
+    pub fn transfer(&mut self, member: MemberId, key: String, carry: Vec<u8>) {
+        self.outcome.effects.push(Effect::Transfer { member, key, carry });
+    }
+
+    /// Tells the machine of another session of this protocol something; `Machine::on_told` gets it.
+    /// What one session tells another arrives in order.
+    pub fn tell(&mut self, key: String, body: Vec<u8>) {
+        self.outcome.effects.push(Effect::Tell { key, body });
     }
 
     /// Asks for stored records; `Machine::on_loaded` gets them.

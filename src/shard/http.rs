@@ -323,6 +323,7 @@ impl<T: Transport> Shard<T> {
             peer: peer.to_string(),
             user_ip: forwarded.map_or_else(|| peer.ip().to_string(), |ip| ip.trim().to_owned()),
             location: request.header("x-location").map(str::to_owned),
+            carry: Vec::new(),
         };
         let key = (protocol.session_key)(path);
         let unread = std::mem::take(&mut exchange.input);

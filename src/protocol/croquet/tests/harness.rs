@@ -126,6 +126,9 @@ impl Room {
                 Effect::Load { ticket, records } => self.loads.push((ticket, records)),
                 Effect::Store { record, content } => self.stores.push((record, content)),
                 Effect::Post { url, body } => self.posts.push((url, body)),
+                Effect::Transfer { .. } | Effect::Tell { .. } => {
+                    panic!("a reflector has one session only")
+                }
             }
         }
         gone
