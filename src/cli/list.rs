@@ -9,6 +9,7 @@ use super::settings::{HOST, Listener, Profile, RECEIVE_BUFFERS_MAX, SHARDS_MAX, 
 use super::values::{Complaint, address, bytes, duration, host, number, profile, switch, unknown};
 use crate::server::log::{Filter, Format};
 use crate::storage::FILES_BYTES_MAX_IN_MEMORY;
+use crate::storage::journal::Sync;
 
 /// One thing that can be set.
 #[derive(Debug)]
@@ -121,6 +122,10 @@ pub(super) const EXCLUSIVE: &[(&[&str], &[&str])] =
 
 /// Quota of all files on disk, in bytes.
 const FILES_BYTES_MAX: u64 = 10 << 30;
+/// Shortest interval between syncs, in milliseconds.
+const SYNC_MS_MIN: u64 = 1;
+/// Longest interval between syncs, in milliseconds.
+const SYNC_MS_MAX: u64 = 60_000;
 /// Longest drain, in milliseconds.
 const DRAIN_MS_MAX: u64 = 3_600_000;
 const CONNECTIONS_MAX: u64 = 10_000_000;
@@ -320,6 +325,23 @@ pub static SETTINGS: &[Setting] = &[
                 return Err(Complaint::new("there is no directory without a name", "name one"));
             }
             draft.data_dir = PathBuf::from(text);
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "sync",
+        short: None,
+        group: Group::Storage,
+        takes: Takes::One("WHEN"),
+        originals: &[],
+        default: Default::Is("100ms"),
+        doc: "When what sessions record survives a loss of power: always, never or an interval",
+        apply: |draft, text| {
+            draft.settings.sync = match text {
+                "always" => Sync::Always,
+                "never" => Sync::Never,
+                interval => Sync::Every(duration(interval, SYNC_MS_MIN..=SYNC_MS_MAX)?),
+            };
             Ok(())
         },
     },

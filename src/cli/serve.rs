@@ -10,6 +10,7 @@ use crate::net::ring::PoolSize;
 use crate::protocol::{Protocol, echo};
 use crate::server::clock::Clock;
 use crate::server::preflight::{self, Needs, Ready};
+use crate::server::recovery::Durable;
 use crate::server::{self, Options};
 use crate::shard::routes;
 use crate::storage::{self, Place};
@@ -55,7 +56,10 @@ fn options(settings: &Settings, shards: u16, ready: Ready, clock: Clock) -> Opti
             file_bytes_max: settings.file_bytes_max,
             files_bytes_max: settings.files_bytes_max,
         },
-        durable: settings.data_dir.is_some(),
+        durable: settings
+            .data_dir
+            .clone()
+            .map(|data_dir| Durable { data_dir, sync: settings.sync }),
         protocols: settings.protocols(),
         connections_max: ready.connections_max,
         receive_pool: PoolSize {

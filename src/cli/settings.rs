@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::protocol::{self, PROTOCOLS, Protocol};
 use crate::server::log::{Filter, Format};
+use crate::storage::journal::Sync;
 
 /// Most shards of a process: connections and queues between shards grow with their square.
 pub const SHARDS_MAX: u16 = 256;
@@ -127,6 +128,8 @@ pub struct Settings {
     pub drain: Duration,
     /// The data directory; `None` keeps everything in memory.
     pub data_dir: Option<PathBuf>,
+    /// When what sessions record is synced.
+    pub sync: Sync,
     /// Largest file of the file server, in bytes.
     pub file_bytes_max: u64,
     /// All files of the file server together, in bytes.

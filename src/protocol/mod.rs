@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::session::effects::RecordName;
+use crate::session::journal::Entries;
 use crate::session::{Close, Effects, Instant, MemberId, Now};
 
 /// Every protocol of this server.
@@ -31,6 +32,8 @@ pub struct Protocol {
     pub session_key: fn(path: &str) -> Result<String, Close>,
     /// Opens a session.
     pub open: fn(Open) -> Box<dyn Machine>,
+    /// Its sessions record in the journal.
+    pub journaled: bool,
     /// Limits of its connections.
     pub limits: fn(&Config) -> Limits,
     /// Deadlines of its connections.
@@ -160,6 +163,18 @@ pub trait Machine: std::fmt::Debug {
     /// Stored records that were asked for; `None` for each that does not exist.
     fn on_loaded(&mut self, ticket: u32, records: Loaded, fx: &mut Effects<'_>) {
         let _ = (ticket, records, fx);
+    }
+
+    /// The session has entries in the journal that no stored record has: the process before this one
+    /// ended without storing it. Called right after it was opened, before anybody enters; with nobody
+    /// there the machine should store its base and be over after a while, as if all had just left.
+    fn on_recovered(&mut self, entries: Entries, fx: &mut Effects<'_>) {
+        let _ = (entries, fx);
+    }
+
+    /// The journal has grown long, or has failed: store a base (`Effects::store_base`) now.
+    fn on_checkpoint(&mut self, fx: &mut Effects<'_>) {
+        let _ = fx;
     }
 
     /// A record was stored, or not.

@@ -11,6 +11,7 @@
 pub mod clock;
 pub mod log;
 pub mod preflight;
+pub mod recovery;
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -27,11 +28,13 @@ use crate::net::listen::listen;
 use crate::net::ring::{PoolSize, Ring};
 use crate::net::wakeup::Wakeup;
 use crate::session::Counters;
+use crate::shard::journaling::Journaling;
 use crate::shard::mesh::{Inbox, Item, Outlet, inbox};
 use crate::shard::routes::Profile;
 use crate::shard::{self, Links, Shard};
 use crate::{protocol, storage};
 use clock::Clock;
+use recovery::Durable;
 
 /// Stack of a shard's thread: decoders of documents may recurse (within limits of their own).
 const STACK_BYTES: usize = 8 << 20;
@@ -39,6 +42,10 @@ const STACK_BYTES: usize = 8 << 20;
 const IO_MEMORY_BYTES: usize = 64 << 10;
 /// Entries of an executor's rings: a shard's sockets have a ring of their own.
 const EXECUTOR_RING_DEPTH: usize = 64;
+/// How long an address may be in use before that is a fault.
+const BIND_PATIENCE: Duration = Duration::from_secs(2);
+/// Between attempts to bind such an address.
+const BIND_RETRY: Duration = Duration::from_millis(50);
 /// Time for what is stored at the end to reach the disk.
 const STORAGE_DRAIN_MAX: Duration = Duration::from_secs(10);
 
@@ -50,8 +57,8 @@ pub struct Options {
     pub shards: usize,
     /// Files and records.
     pub storage: storage::Settings,
-    /// Whether sessions are stored.
-    pub durable: bool,
+    /// Where sessions are kept; `None` keeps everything in memory.
+    pub durable: Option<Durable>,
     /// Settings of the protocols.
     pub protocols: protocol::Config,
     /// Connections of the whole process.
@@ -142,13 +149,14 @@ pub fn serve(options: Options, announce: impl FnOnce(&[SocketAddr])) -> Result<(
     let (addresses, sockets) = bind(&options.listeners, options.shards)?;
     let (peers, inboxes) = make_inboxes(options.shards)?;
     let storage = start_storage(options.storage, &peers)?;
+    let journalings = recovery::start(options.durable.as_ref(), &peers, options.clock)?;
     let launch = Launch {
         config: shard::Config {
             index: 0,
             shards: options.shards,
             listeners: options.listeners.iter().map(|listener| listener.profile).collect(),
             protocols: Arc::new(options.protocols),
-            durable: options.durable,
+            durable: options.durable.is_some(),
             connections_max: options.connections_max.div_ceil(options.shards),
             file_bytes_max: options.file_bytes_max,
             drain: options.drain,
@@ -163,8 +171,11 @@ pub fn serve(options: Options, announce: impl FnOnce(&[SocketAddr])) -> Result<(
     };
     let cores = cores();
     let mut threads = Vec::new();
-    for (index, (inbox, sockets)) in inboxes.into_iter().zip(sockets).enumerate() {
-        threads.push(launch.start(index, cores[index % cores.len()], inbox, sockets)?);
+    for (index, ((inbox, sockets), journaling)) in
+        inboxes.into_iter().zip(sockets).zip(journalings).enumerate()
+    {
+        let core = cores[index % cores.len()];
+        threads.push(launch.start(index, core, inbox, sockets, journaling)?);
     }
     drop(launch);
     let result = supervise(&peers, &notices, || announce(&addresses));
@@ -239,6 +250,7 @@ impl Launch {
         core: usize,
         (inbox, wakeup): (Inbox, Wakeup),
         sockets: Vec<OwnedFd>,
+        journaling: Journaling,
     ) -> Result<JoinHandle<()>, Error> {
         let mut config = self.config.clone();
         config.index = index;
@@ -248,6 +260,7 @@ impl Launch {
             inbox,
             counters: Arc::clone(&self.counters),
             storage: self.storage.clone(),
+            journaling,
         };
         let (pool, clock, notify) = (self.receive_pool, self.clock, self.notify.clone());
         let body = move || {
@@ -300,13 +313,32 @@ fn bind(
     let mut by_shard: Vec<Vec<OwnedFd>> = (0..shards).map(|_| Vec::new()).collect();
     for &Listener { address, .. } in listeners {
         let (bound, sockets) =
-            listen(address, shards).map_err(|error| Error::Listen { address, error })?;
+            listen_patiently(address, shards).map_err(|error| Error::Listen { address, error })?;
         addresses.push(bound);
         for (shard, socket) in by_shard.iter_mut().zip(sockets) {
             shard.push(socket);
         }
     }
     Ok((addresses, by_shard))
+}
+
+/// Listens; waits a little for an address in use. The kernel lets go of the sockets of a process that
+/// was killed only after the process has gone, and whoever restarts a server is faster than that.
+#[expect(clippy::disallowed_methods, reason = "no shard runs yet, and there is no event to await")]
+fn listen_patiently(
+    address: SocketAddr,
+    shards: usize,
+) -> std::io::Result<(SocketAddr, Vec<OwnedFd>)> {
+    let mut attempts = BIND_PATIENCE.as_millis() / BIND_RETRY.as_millis();
+    loop {
+        match listen(address, shards) {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && attempts > 0 => {
+                attempts -= 1;
+                std::thread::sleep(BIND_RETRY);
+            }
+            result => return result,
+        }
+    }
 }
 
 type Inboxes = (Vec<Outlet>, Vec<(Inbox, Wakeup)>);

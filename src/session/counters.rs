@@ -23,6 +23,11 @@ impl Counter {
         self.0.store(self.0.load(Relaxed).saturating_sub(1), Relaxed);
     }
 
+    /// Sets it.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Relaxed);
+    }
+
     /// The value now.
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
@@ -87,6 +92,11 @@ counters! {
     Counter silent_closed = "lockstep_silent_closed_total", "Connections closed because they were silent for too long.";
     Counter panics = "lockstep_session_panics_total", "Sessions ended by a panic of their own.";
     Counter storage_errors = "lockstep_storage_errors_total", "Records or files that could not be read or written.";
+    Counter journal_entries = "lockstep_journal_entries_total", "Entries that sessions recorded in the journal.";
+    Counter journal_batches = "lockstep_journal_batches_total", "Batches written to the journal, at most one a turn.";
+    Counter journal_bytes = "lockstep_journal_bytes_total", "Bytes written to the journal.";
+    Counter journal_syncs = "lockstep_journal_syncs_total", "Times the journal was synced at its interval.";
+    Gauge journal_read_only = "lockstep_journal_read_only", "1 while nothing can be recorded: the disk is full, or has failed.";
     Gauge croquet_connections = "reflector_connections", "The number of client connections to the reflector.";
     Gauge croquet_sessions = "reflector_sessions", "The number of concurrent sessions on the reflector.";
     Counter croquet_messages = "reflector_messages", "The number of messages received by the reflector.";

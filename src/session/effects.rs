@@ -12,6 +12,7 @@ use super::clock::{Instant, Now};
 use super::counters::Counters;
 use super::frame::{FrameKind, Header};
 use super::history::{History, Position, RingPool};
+use super::journal::{self, Recorder};
 
 /// Why a connection is closed: a WebSocket close code (RFC 6455 §7.4) and its reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +110,9 @@ pub enum Effect {
         record: RecordName,
         /// Its new content.
         content: Vec<u8>,
+        /// Names the store if everything recorded before is part of it, see
+        /// [`Cursor::begin_store`](super::journal::Cursor::begin_store).
+        base: Option<u32>,
     },
     /// Posts JSON to a configured host; answered by `Machine::on_posted`.
     Post {
@@ -160,6 +164,7 @@ pub struct Effects<'a> {
     history: &'a mut History,
     pool: &'a mut RingPool,
     outcome: &'a mut Outcome,
+    recorder: Option<Recorder<'a>>,
 }
 
 impl<'a> Effects<'a> {
@@ -172,7 +177,13 @@ impl<'a> Effects<'a> {
         pool: &'a mut RingPool,
         outcome: &'a mut Outcome,
     ) -> Self {
-        Self { now, random, counters, history, pool, outcome }
+        Self { now, random, counters, history, pool, outcome, recorder: None }
+    }
+
+    /// Lets the session record entries in the journal.
+    pub fn with_recorder(mut self, recorder: Option<Recorder<'a>>) -> Self {
+        self.recorder = recorder;
+        self
     }
 
     /// Says something to every listening member: one WebSocket message made of `parts`.
@@ -244,7 +255,40 @@ impl<'a> Effects<'a> {
 
     /// Stores a record.
     pub fn store(&mut self, record: RecordName, content: Vec<u8>) {
-        self.outcome.effects.push(Effect::Store { record, content });
+        self.outcome.effects.push(Effect::Store { record, content, base: None });
+    }
+
+    /// Stores a record that everything recorded so far is part of: when it is stored, those entries
+    /// are not needed any more. The content should tell [`Effects::recorded`], so that entries it
+    /// has already are not applied twice.
+    pub fn store_base(&mut self, record: RecordName, content: Vec<u8>) {
+        let base = self.recorder.as_mut().map(|recorder| recorder.cursor.begin_store());
+        self.outcome.effects.push(Effect::Store { record, content, base });
+    }
+
+    /// Records an entry in the journal, made of `parts`: it is written before anything of this turn
+    /// is sent, and `Machine::on_recovered` gets it after a crash. Nothing is recorded where nothing
+    /// is kept.
+    pub fn record(&mut self, parts: &[&[u8]]) {
+        if let Some(Recorder { batch, cursor, name, .. }) = &mut self.recorder {
+            batch.record(cursor, name, parts);
+        }
+    }
+
+    /// Whether what is recorded is kept.
+    pub fn is_recording(&self) -> bool {
+        self.recorder.is_some()
+    }
+
+    /// Position of the session's last entry in the journal; 0 if there is none.
+    pub fn recorded(&self) -> journal::Position {
+        self.recorder.as_ref().map_or(0, |recorder| recorder.cursor.last())
+    }
+
+    /// Whether the session should change nothing that must be recorded: the disk is full, or has
+    /// failed. This passes by itself.
+    pub fn is_read_only(&self) -> bool {
+        self.recorder.as_ref().is_some_and(|recorder| recorder.read_only)
     }
 
     /// Posts JSON to a configured host; `Machine::on_posted` gets the outcome.

@@ -15,6 +15,7 @@ pub mod counters;
 pub mod effects;
 pub mod frame;
 pub mod history;
+pub mod journal;
 pub mod map;
 pub mod outbox;
 #[cfg(test)]

@@ -64,9 +64,10 @@ impl<T: Transport> Shard<T> {
             Effect::Load { ticket, records } => {
                 self.ask_storage(session, ticket, Operation::Load { records });
             }
-            Effect::Store { record, content } => {
+            Effect::Store { record, content, base } => {
                 self.stores_pending += 1;
-                self.ask_storage(session, 0, Operation::Store { record, content });
+                let number = base.unwrap_or(0);
+                self.ask_storage(session, number, Operation::Store { record, content });
             }
             Effect::Post { url, body } => {
                 self.ask_storage(session, 0, Operation::Post { url, body })
@@ -100,11 +101,11 @@ impl<T: Transport> Shard<T> {
         }
     }
 
-    fn remove_session(&mut self, index: u32) -> Option<super::sessions::Session> {
-        let session = self.sessions.remove(index)?;
+    fn remove_session(&mut self, index: u32) {
+        let Some(session) = self.sessions.remove(index) else { return };
         self.wheel.remove(session.timer);
         self.counters.sessions.decrement();
-        Some(session)
+        self.close_journal(session);
     }
 
     /// A machine panicked: its session ends, its members are told to come back, and nobody else
@@ -187,9 +188,12 @@ impl<T: Transport> Shard<T> {
                 self.call(session, |machine, fx| machine.on_loaded(number, records, fx));
             }
             StorageOutcome::Stored { record, result } => {
-                if let Err(error) = &result {
-                    self.counters.storage_errors.increment();
-                    log::error!(scope = "session", event = "store-failed"; "{error}");
+                match &result {
+                    Ok(()) => self.trim_journal(session, number),
+                    Err(error) => {
+                        self.counters.storage_errors.increment();
+                        log::error!(scope = "session", event = "store-failed"; "{error}");
+                    }
                 }
                 self.call(session, |machine, fx| machine.on_stored(&record, result, fx));
             }

@@ -58,6 +58,9 @@ impl<T: Transport> Shard<T> {
     fn fan_out(&mut self) {
         for &index in &self.dirty_sessions {
             let Some(session) = self.sessions.get(index) else { continue };
+            if self.journaling.holding && session.unwritten {
+                continue;
+            }
             let head = session.history.head();
             for &member in &session.members {
                 if let Some(connection) = self.connections.get_mut(member)
@@ -85,7 +88,9 @@ impl<T: Transport> Shard<T> {
             }
             looked_at += 1;
             let Some(connection) = self.connections.find(token) else { continue };
-            if connection.blocked {
+            if connection.blocked
+                || self.journaling.holding && waits_for_disk(connection, &self.sessions)
+            {
                 continue;
             }
             let history = history_of(connection, &self.sessions).unwrap_or(&self.silence);
@@ -152,6 +157,9 @@ impl<T: Transport> Shard<T> {
         let index = token.index;
         let Some(connection) = self.connections.resolve(token) else { return };
         connection.dirty = false;
+        if self.journaling.holding && waits_for_disk(connection, &self.sessions) {
+            return;
+        }
         if connection.has_output() || connection.blocked {
             let queued = connection.outbox.as_ref().map_or(0, |outbox| outbox.queued_bytes());
             if queued > BACKLOG_BYTES_MAX && matches!(connection.phase, Phase::Member(_)) {
@@ -214,6 +222,12 @@ impl<T: Transport> Shard<T> {
         }
         dirty
     }
+}
+
+/// Whether what this connection is to be sent depends on what could not be written.
+fn waits_for_disk<S>(connection: &Connection<S>, sessions: &Sessions) -> bool {
+    matches!(&connection.phase, Phase::Member(seat)
+        if sessions.get(seat.session).is_some_and(|session| session.unwritten))
 }
 
 fn history_of<'a, S>(connection: &Connection<S>, sessions: &'a Sessions) -> Option<&'a History> {

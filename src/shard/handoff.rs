@@ -61,7 +61,10 @@ impl<T: Transport> Shard<T> {
             Ok(_) => return self.close_unseated(index, protocol.restart),
             Err(close) => return self.close_unseated(index, close),
         };
-        let session = self.find_or_open(protocol, key);
+        let session = match self.find_or_open(protocol, key) {
+            Ok(session) => session,
+            Err(close) => return self.close_unseated(index, close),
+        };
         self.seat(index, session);
         let member = super::member_id(index);
         let entered = self.call(session, |machine, fx| machine.on_enter(member, hello, fx));
@@ -97,10 +100,18 @@ impl<T: Transport> Shard<T> {
         }
     }
 
-    fn find_or_open(&mut self, protocol: &'static Protocol, key: String) -> u32 {
+    /// The session of this key; opened if it is not there. Fails for one that cannot be opened.
+    pub(super) fn find_or_open(
+        &mut self,
+        protocol: &'static Protocol,
+        key: String,
+    ) -> Result<u32, Close> {
         let name = sessions::name(protocol, &key);
         if let Some(session) = self.sessions.find(&name) {
-            return session;
+            return Ok(session);
+        }
+        if let Some(close) = self.refusal(protocol, &name) {
+            return Err(close);
         }
         let open = Open {
             key,
@@ -110,7 +121,7 @@ impl<T: Transport> Shard<T> {
         };
         let timer = self.wheel.add(super::Timer::Session(self.sessions.next_index()));
         self.counters.sessions.increment();
-        self.sessions.insert(Session {
+        let index = self.sessions.insert(Session {
             name: name.into_boxed_str(),
             protocol,
             limits: (protocol.limits)(&self.config.protocols),
@@ -120,7 +131,11 @@ impl<T: Transport> Shard<T> {
             timer,
             generation: 0,
             dirty: false,
-        })
+            journal: self.journaling.cursor(protocol),
+            unwritten: false,
+        });
+        self.resume_recovered(index);
+        Ok(index)
     }
 
     /// The owner's inbox is full: the upgrade is refused, the client may try again.

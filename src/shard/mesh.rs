@@ -10,6 +10,7 @@ use super::handoff::Adoption;
 use crate::net::ring::Socket;
 use crate::net::wakeup::Wakeup;
 use crate::storage;
+use crate::storage::journal::Synced;
 
 /// Items an inbox holds; beyond it new connections are refused.
 pub const INBOX_ITEMS_MAX: usize = 4096;
@@ -30,6 +31,8 @@ pub enum Item<S = Socket> {
     },
     /// Blocking work was done.
     Storage(storage::Answer),
+    /// The journal was synced.
+    Synced(Synced),
     /// Stop: accept no more, tell the members, and end when they are gone.
     Drain,
 }

@@ -21,6 +21,7 @@ mod flush;
 mod handoff;
 mod http;
 mod invariants;
+pub mod journaling;
 mod member;
 pub mod mesh;
 pub mod placement;
@@ -84,6 +85,8 @@ pub struct Links<S> {
     pub counters: Arc<[Counters]>,
     /// Blocking file work.
     pub storage: storage::Client,
+    /// What sessions record.
+    pub journaling: journaling::Journaling,
 }
 
 /// Whose a timer is.
@@ -93,6 +96,8 @@ pub(crate) enum Timer {
     Session(u32),
     /// Accept again on this listener.
     Accept(u16),
+    /// Sync the journal, or try again to write it.
+    Journal,
 }
 
 /// One shard. `T` is its network.
@@ -108,6 +113,7 @@ pub struct Shard<T: Transport> {
     inbox: Inbox<T::Socket>,
     counters: CountersOfShard,
     storage: storage::Client,
+    journaling: journaling::State,
     /// Questions to other shards that are not fully answered.
     questions: http::Questions,
     draining: bool,
@@ -166,6 +172,7 @@ impl<T: Transport> Shard<T> {
         let listeners = 0..config.listeners.len() as u16;
         let accept_timers = listeners.map(|listener| wheel.add(Timer::Accept(listener))).collect();
         let counters = CountersOfShard { all: links.counters, index: config.index };
+        let journaling = journaling::State::new(links.journaling, &mut wheel);
         Self {
             random: config.seed,
             config,
@@ -179,6 +186,7 @@ impl<T: Transport> Shard<T> {
             inbox: links.inbox,
             counters,
             storage: links.storage,
+            journaling,
             questions: http::Questions::default(),
             draining: false,
             stores_pending: 0,
@@ -203,7 +211,10 @@ impl<T: Transport> Shard<T> {
 
     /// Whether the shard was told to stop and has nothing left to do.
     pub fn is_done(&self) -> bool {
-        self.draining && self.connections.len() == 0 && self.stores_pending == 0
+        self.draining
+            && self.connections.len() == 0
+            && self.stores_pending == 0
+            && !self.journaling.holding
     }
 
     /// A fresh random number (splitmix64).
@@ -362,6 +373,8 @@ impl<T: Transport> Shard<T> {
     ) -> Option<R> {
         let random = self.next_random();
         let session = self.sessions.get_mut(index)?;
+        let recorded = session.journal.as_ref().map_or(0, |cursor| cursor.last());
+        let recorder = self.journaling.recorder(&mut session.journal, &session.name);
         let mut outcome = std::mem::take(&mut self.outcome);
         let mut fx = Effects::new(
             self.now,
@@ -370,13 +383,15 @@ impl<T: Transport> Shard<T> {
             &mut session.history,
             &mut self.rings,
             &mut outcome,
-        );
+        )
+        .with_recorder(recorder);
         let machine = &mut *session.machine;
         // A machine that panicked is never called again, so nobody sees what it left half done.
         let caught =
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| call(machine, &mut fx)));
         match caught {
             Ok(result) => {
+                self.note_recorded(index, recorded);
                 self.drain_effects(index, outcome);
                 Some(result)
             }

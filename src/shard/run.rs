@@ -26,6 +26,7 @@ pub fn run(mut shard: Shard<Ring>, wakeup: Wakeup, clock: impl Fn() -> Now) {
         if let Some(drain) = shard.time_to_drain() {
             let stop_at = *stop_at.get_or_insert(now.at + drain);
             if shard.is_done() || now.at >= stop_at {
+                shard.finish();
                 return;
             }
         }

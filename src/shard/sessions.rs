@@ -4,6 +4,7 @@ use super::table::Table;
 use super::wheel::TimerId;
 use crate::protocol::{Limits, Machine, Protocol};
 use crate::session::History;
+use crate::session::journal::Cursor;
 use crate::session::map::GuardedMap;
 
 /// One session: its state machine, what it says, and who listens.
@@ -22,6 +23,10 @@ pub(super) struct Session {
     pub(super) generation: u32,
     /// In the list of sessions that have said something this turn or have members lagging.
     pub(super) dirty: bool,
+    /// Its place in the journal, if its protocol records there.
+    pub(super) journal: Option<Box<Cursor>>,
+    /// It has recorded something that is not written yet.
+    pub(super) unwritten: bool,
 }
 
 /// The full name of a session: unique across protocols.

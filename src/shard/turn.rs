@@ -1,8 +1,8 @@
 //! One turn of a shard: receive → decode → apply → append → fan out → flush.
 //!
 //! Everything that happened on the network since the last turn is looked at, input by input, each
-//! with its effects drained before the next; then what other threads sent, then timers. Only at the
-//! end does the shard send: one send for each connection that has something waiting, however many
+//! with its effects drained before the next; then what other threads sent, then timers. What was
+//! recorded is written to the journal. Only at the end does the shard send: one send for each connection that has something waiting, however many
 //! messages that is. Ten messages that arrived in one turn leave in one send, and this coalescing is
 //! the largest lever on what a delivery costs.
 
@@ -27,6 +27,8 @@ impl<T: Transport> Shard<T> {
         self.events = events;
         worked |= self.take_items();
         worked |= self.fire_timers();
+        self.settle_recovered();
+        self.commit();
         worked |= self.flush();
         self.counters.turns.increment();
         worked
@@ -60,6 +62,7 @@ impl<T: Transport> Shard<T> {
                 Item::Storage(answer) => self.on_storage(answer),
                 Item::Ask(ask) => self.on_ask(ask),
                 Item::Answer { question, text } => self.on_answer(question, text),
+                Item::Synced(synced) => self.on_synced(synced),
                 Item::Drain => self.drain(),
             }
         }
@@ -75,6 +78,7 @@ impl<T: Transport> Shard<T> {
                 Timer::Connection(index) => self.on_connection_timer(index),
                 Timer::Session(index) => self.on_session_timer(index),
                 Timer::Accept(listener) => self.net.accept(listener),
+                Timer::Journal => self.on_journal_timer(),
             }
         }
         self.fired = fired;

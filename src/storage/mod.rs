@@ -1,8 +1,9 @@
-//! Files and records on disk (or in memory), behind one worker thread for the whole process.
+//! Files and records on disk (or in memory), behind one worker thread for the whole process, and the
+//! shards' [`journal`].
 //!
-//! Shards never touch a file: they submit a [`Request`] without waiting, and the worker hands an
-//! [`Answer`] to the function given to [`spawn`]. Posts to webhooks have a thread of their own, so
-//! that a slow host never delays storage.
+//! But for appending to its journal a shard never touches a file: it submits a [`Request`] without
+//! waiting, and the worker hands an [`Answer`] to the function given to [`spawn`]. Posts to webhooks
+//! have a thread of their own, so that a slow host never delays storage.
 //!
 //! Invariants:
 //! - What was answered with success is durable: file and directory were synced before the answer.
@@ -17,6 +18,7 @@ mod client;
 mod data_dir;
 mod disk;
 mod durable;
+pub mod journal;
 mod memory;
 mod names;
 mod post;

@@ -109,8 +109,19 @@ fn saved_data_starts_a_later_session() {
 
 #[test]
 fn clients_rejoin_the_same_timeline_after_a_restart() {
+    restart(Server::stop);
+}
+
+#[test]
+fn clients_rejoin_the_same_timeline_after_a_crash() {
+    restart(Server::kill);
+}
+
+/// Runs the scenario that goes on when the server has ended as `end` says and come back.
+fn restart(end: fn(Server)) {
     let Some(_turn) = turn() else { return };
-    for shards in [1, 2] {
+    // From each number of shards to the other.
+    for (shards, shards_after) in [(1, 2), (2, 1)] {
         let data = Scratch::new("restart");
         let server = Server::start_in(data.path(), shards, &[]);
         let port = server.address().port().to_string();
@@ -126,8 +137,8 @@ fn clients_rejoin_the_same_timeline_after_a_restart() {
             finish("restart before the restart", node);
             unreachable!("the scenario succeeded without a restart");
         }
-        server.stop();
-        let server = Server::start_in(data.path(), shards, &["--port", &port]);
+        end(server);
+        let server = Server::start_in(data.path(), shards_after, &["--port", &port]);
         let mut stdin = node.stdin.take().expect("stdin is piped");
         stdin.write_all(b"RESTARTED\n").expect("node reads its input");
         // Kept open until it ends, as the scenario wants it.

@@ -16,12 +16,16 @@ use super::tally::{Admission, Completed, Tallies};
 use super::{BAD_APP_ID, encode, event, herald};
 use crate::codec::json;
 use crate::session::frame::FrameKind;
+use crate::session::journal::Entries;
 use crate::session::{Close, Effects, Instant, MemberId};
 
 /// A SYNC up to this size is copied for each who joins, in bytes; a larger one shares the log.
 const PRIVATE_SYNC_BYTES_MAX: usize = 16 << 10;
 /// Shortest interval between two records of one session, its end aside.
 const STORE_INTERVAL: Duration = Duration::from_secs(1);
+/// How far ahead of the time told last the session promises in the journal not to tell a later one,
+/// in milliseconds of session time at the usual pace. After a crash it goes on from there.
+const TIME_LEASE_MS: f64 = 5_000.0;
 /// When a record that could not be stored is tried again.
 const STORE_RETRY: Duration = Duration::from_secs(5);
 
@@ -78,6 +82,12 @@ pub(super) struct Live {
     stored: Option<Told>,
     stored_at: Option<Instant>,
     store_at: Option<Instant>,
+    /// Stores that are not confirmed.
+    storing: u32,
+    /// Something other than messages and time has changed and is not recorded yet.
+    changed: bool,
+    /// No later time is told before a later one is recorded, in milliseconds.
+    leased_ms: u64,
 }
 
 impl Live {
@@ -107,10 +117,18 @@ impl Live {
             stored: None,
             stored_at: None,
             store_at: None,
+            storing: 0,
+            changed: true,
+            leased_ms: 0,
         };
         live.stream.set_ticks(join.ticks, &live.crowd, cx.config(), fx.at());
         live.stored = Some(live.told());
         live
+    }
+
+    /// A session that is there to be continued from what is stored and recorded, before anybody joins.
+    pub(super) fn awaited(cx: &Context, fx: &Effects<'_>) -> Self {
+        Self::new(&Join::default(), cx, fx)
     }
 
     /// Takes over what the last who joins decides for all (§2.2).
@@ -127,16 +145,56 @@ impl Live {
         self.stream.rawtime = join.flags.rawtime;
     }
 
-    /// Continues a stored session.
+    /// Continues a stored session, with what it recorded since; `false` if there is neither. What
+    /// was recorded is stored soon.
     pub(super) fn resume(
         &mut self,
-        content: &[u8],
+        content: Option<&[u8]>,
+        entries: &Entries,
         cx: &Context,
         now: Instant,
-    ) -> Result<(), stored::StoredError> {
-        stored::resume(content, self, cx.config(), now)?;
-        self.stored = Some(self.told());
-        Ok(())
+    ) -> Result<bool, stored::StoredError> {
+        let resumed = stored::resume(content, entries, self, cx.config(), now)?;
+        if resumed {
+            self.changed = false;
+            self.leased_ms = self.stream.clock.told_ms();
+            self.stored = Some(self.told()).filter(|_| entries.is_empty());
+            self.store_at = self.stored.is_none().then_some(now);
+        }
+        Ok(resumed)
+    }
+
+    /// Records what changed in this call besides messages. The time that may be told is recorded
+    /// some way ahead, so that ticks need not be.
+    pub(super) fn record(&mut self, cx: &Context, fx: &mut Effects<'_>) {
+        if !fx.is_recording() {
+            return;
+        }
+        if std::mem::take(&mut self.changed) {
+            let state = stored::write_state(cx.id(), self);
+            fx.record(&[stored::entry::STATE, &state]);
+        }
+        let told_ms = self.stream.clock.told_ms();
+        if told_ms > self.leased_ms {
+            let lease_ms = TIME_LEASE_MS * self.stream.clock.scale().max(1.0);
+            self.leased_ms = told_ms + lease_ms as u64;
+            let mut digits = itoa::Buffer::new();
+            let leased = digits.format(self.leased_ms);
+            fx.record(&[stored::entry::TIME, leased.as_bytes()]);
+        }
+    }
+
+    /// Whether everything that is to be stored is.
+    pub(super) fn is_stored(&self, cx: &Context) -> bool {
+        !cx.durable || self.storing == 0 && self.stored.is_some()
+    }
+
+    /// The journal needs the session to be stored.
+    pub(super) fn checkpoint(&mut self, cx: &Context, fx: &mut Effects<'_>) {
+        if self.storing == 0 {
+            self.stored = None;
+            self.store(cx, fx);
+        }
     }
 
     /// Sends SYNC (§3.1): all a member needs to catch up.
@@ -261,6 +319,7 @@ impl Live {
     /// TICKS (§5).
     pub(super) fn set_ticks(&mut self, ticks: Ticks, cx: &Context, now: Instant) {
         self.stream.set_ticks(ticks, &self.crowd, cx.config(), now);
+        self.changed = true;
     }
 
     /// TUTTI (§6): a vote of the member with this serial number.
@@ -294,6 +353,7 @@ impl Live {
 
     /// Tells the result of a tally, if anybody wanted it.
     fn tell(&mut self, tally: &Completed, cx: &Context, fx: &mut Effects<'_>) {
+        self.changed = true;
         if tally.missing > 0 {
             event!(debug, "session", "tutti-missing", cx.id(), tutti = &*tally.key,
                 missingCount = tally.missing; "{} votes missing", tally.missing);
@@ -333,6 +393,7 @@ impl Live {
         let newer = time_ms >= 0.0 && time_ms > newest && time_ms <= self.stream.clock.peek_ms(now);
         let covered = newer.then(|| self.stream.cover(seq).ok()).flatten()?;
         self.snapshot = Some(Snapshot { time_ms, seq, url: url.into() });
+        self.changed = true;
         Some(covered)
     }
 
@@ -436,15 +497,20 @@ impl Live {
         }
         event!(debug, "session", "upload-latest", cx.id(),
             msgCount = self.stream.messages.len(); "storing the session");
-        fx.store(latest_name(cx.id()), stored::write_latest(cx.id(), self));
+        let content = stored::write_latest(cx.id(), self, fx.recorded());
+        fx.store_base(latest_name(cx.id()), content);
+        self.storing += 1;
         self.stored = Some(told);
         self.stored_at = Some(fx.at());
     }
 
-    /// The record could not be stored: it is tried again.
-    pub(super) fn on_store_failed(&mut self, now: Instant) {
-        self.stored = None;
-        self.store_at = Some(now + STORE_RETRY);
+    /// A record was stored, or could not be: then it is tried again.
+    pub(super) fn on_stored(&mut self, is_stored: bool, now: Instant) {
+        self.storing = self.storing.saturating_sub(1);
+        if !is_stored {
+            self.stored = None;
+            self.store_at = Some(now + STORE_RETRY);
+        }
     }
 
     /// What must hold between any two calls.

@@ -16,6 +16,7 @@ use super::{RECONNECT, UNKNOWN_SESSION, event};
 use crate::codec::json::{self, Raw};
 use crate::protocol::{Hello, Loaded, Machine, Message, Open};
 use crate::session::effects::RecordName;
+use crate::session::journal::Entries;
 use crate::session::map::Map;
 use crate::session::{Close, Effects, Instant, MemberId, Now};
 
@@ -38,6 +39,10 @@ pub(super) struct Reflector {
     ticket: u32,
     /// When the session ends if nobody joins before.
     closing_at: Option<Instant>,
+    /// What an earlier process recorded and nobody has stored yet.
+    recovered: Option<Box<Entries>>,
+    /// The session has ended; it is over when it is stored.
+    parting: bool,
     /// The session is over, until somebody takes a seat again.
     closed: bool,
     /// The process stops: what is stored must stay true.
@@ -71,6 +76,8 @@ impl Reflector {
             waiting: None,
             ticket: 0,
             closing_at: None,
+            recovered: None,
+            parting: false,
             closed: false,
             drained: false,
         };
@@ -200,8 +207,10 @@ impl Reflector {
         seat.joins += 1;
         log_join(self.cx.id(), seat, &join, fx.now);
         self.closing_at = None;
+        self.parting = false;
         if self.live.is_none() {
-            self.begin(&join, fx);
+            let live = Live::new(&join, &self.cx, fx);
+            self.begin(live, fx);
         }
         let (live, cx) = self.parts_mut().ok_or(RECONNECT)?;
         live.update(&join, cx);
@@ -220,8 +229,7 @@ impl Reflector {
     }
 
     /// The first JOIN opens the session, or loads the stored one.
-    fn begin(&mut self, join: &Join<'_>, fx: &mut Effects<'_>) {
-        let live = Live::new(join, &self.cx, fx);
+    fn begin(&mut self, live: Live, fx: &mut Effects<'_>) {
         fx.counters.croquet_sessions.increment();
         if self.cx.durable {
             self.ticket = self.ticket.wrapping_add(1);
@@ -251,10 +259,14 @@ impl Reflector {
     /// Makes of what was stored what the session is.
     fn resume(&mut self, loaded: Loaded, now: Instant) -> Result<(), String> {
         let records = loaded?;
-        let Some((live, cx)) = self.parts_mut() else { return Ok(()) };
+        let Self { live: Some(live), cx, recovered, .. } = self else { return Ok(()) };
         let mut records = records.into_iter();
-        if let Some(latest) = records.next().flatten() {
-            live.resume(&latest, cx, now).map_err(|error| error.to_string())?;
+        let latest = records.next().flatten();
+        let nothing = Entries::default();
+        let entries = recovered.as_deref().unwrap_or(&nothing);
+        let resumed = live.resume(latest.as_deref(), entries, cx, now);
+        if resumed.map_err(|error| error.to_string())? {
+            *recovered = None;
             event!(info, "session", "start", cx.id(), seq = live.stream.seq(),
                 time = live.stream.clock.told_ms(), msgCount = live.stream.messages.len();
                 "resuming stored session");
@@ -267,11 +279,20 @@ impl Reflector {
         Ok(())
     }
 
+    /// Records what changed besides messages.
+    fn record(&mut self, fx: &mut Effects<'_>) {
+        if self.waiting.is_none()
+            && let Some((live, cx)) = self.parts_mut()
+        {
+            live.record(cx, fx);
+        }
+    }
+
     /// The last member is gone: the session ends after a while, unless somebody joins.
     fn settle(&mut self, now: Instant) {
         let deserted = self.live.as_ref().is_some_and(|live| live.crowd.total() == 0)
             && self.waiting.as_ref().is_none_or(Vec::is_empty);
-        if deserted && self.closing_at.is_none() {
+        if deserted && self.closing_at.is_none() && !self.parting {
             let delay_ms = self.cx.config().deletion_delay_ms;
             event!(debug, "session", "schedule-delete", self.cx.id(), delay = delay_ms;
                 "scheduling end of session");
@@ -279,16 +300,32 @@ impl Reflector {
         }
     }
 
-    /// Ends the session. What was live is stored and forgotten.
+    /// Ends the session: it is stored, and over when that is confirmed. Until then whoever joins
+    /// finds it as it was.
     fn close(&mut self, fx: &mut Effects<'_>) {
         self.closing_at = None;
-        self.closed = true;
-        let loading = self.waiting.take().is_some();
-        if let Some((live, cx)) = self.parts_mut() {
+        self.parting = true;
+        let loading = self.waiting.is_some();
+        if let Some((live, cx)) = self.parts_mut()
+            && !loading
+        {
             live.flush(cx, fx);
-            if !loading {
-                live.store(cx, fx);
-            }
+            live.store(cx, fx);
+        }
+        self.part(fx);
+    }
+
+    /// Forgets a session that has ended and is stored.
+    fn part(&mut self, fx: &mut Effects<'_>) {
+        let loading = self.waiting.is_some();
+        let stored = self.parts().is_none_or(|(live, cx)| live.is_stored(cx));
+        if !self.parting || !(loading || stored) {
+            return;
+        }
+        self.parting = false;
+        self.closed = true;
+        self.waiting = None;
+        if let Some((_, cx)) = self.parts() {
             event!(info, "session", "end", cx.id(), reason = "no clients"; "session ended");
             fx.counters.croquet_sessions.decrement();
         }
@@ -372,6 +409,7 @@ impl Machine for Reflector {
             seat.bytes_in += message.bytes().len() as u64;
         }
         let done = decode::command(&message).and_then(|command| self.dispatch(member, command, fx));
+        self.record(fx);
         if let Err(close) = done {
             event!(debug, "connection", "message-handling-failed", self.cx.id(), code = close.code;
                 "closing: {}", close.reason);
@@ -404,6 +442,7 @@ impl Machine for Reflector {
             live.on_deadline(cx, fx);
         }
         self.settle(fx.at());
+        self.record(fx);
         if self.closing_at.is_some_and(|at| at <= fx.at()) {
             self.close(fx);
         }
@@ -423,7 +462,10 @@ impl Machine for Reflector {
         }
         let Some(waiting) = self.waiting.take() else { return };
         match self.resume(records, fx.at()) {
-            Ok(()) => self.sync(&waiting, fx),
+            Ok(()) => {
+                self.sync(&waiting, fx);
+                self.record(fx);
+            }
             Err(why) => {
                 event!(error, "session", "fetch-latest-failed", self.cx.id(), err = why.as_str();
                     "the stored session cannot be read: {why}; clients are told to try again");
@@ -439,17 +481,31 @@ impl Machine for Reflector {
         self.settle(fx.at());
     }
 
-    fn on_stored(&mut self, record: &RecordName, result: Result<(), String>, fx: &mut Effects<'_>) {
-        let Err(why) = result else { return };
-        event!(error, "session", "upload-latest-failed", self.cx.id(), err = why.as_str();
-            "{} could not be stored: {why}", record.namespace);
-        let drained = self.drained;
-        if *record == latest_name(self.cx.id())
-            && !drained
-            && let Some((live, _)) = self.parts_mut()
+    fn on_recovered(&mut self, entries: Entries, fx: &mut Effects<'_>) {
+        self.recovered = Some(Box::new(entries));
+        self.begin(Live::awaited(&self.cx, fx), fx);
+    }
+
+    fn on_checkpoint(&mut self, fx: &mut Effects<'_>) {
+        if self.waiting.is_none()
+            && let Some((live, cx)) = self.parts_mut()
         {
-            live.on_store_failed(fx.at());
+            live.checkpoint(cx, fx);
         }
+    }
+
+    fn on_stored(&mut self, record: &RecordName, result: Result<(), String>, fx: &mut Effects<'_>) {
+        if let Err(why) = &result {
+            event!(error, "session", "upload-latest-failed", self.cx.id(), err = why.as_str();
+                "{} could not be stored: {why}", record.namespace);
+        }
+        if *record != latest_name(self.cx.id()) || self.drained {
+            return;
+        }
+        if let Some((live, _)) = self.parts_mut() {
+            live.on_stored(result.is_ok(), fx.at());
+        }
+        self.part(fx);
     }
 
     fn on_posted(&mut self, result: Result<(), String>, fx: &mut Effects<'_>) {

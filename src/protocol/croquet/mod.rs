@@ -135,6 +135,7 @@ pub static PROTOCOL: Protocol = Protocol {
     profile_port: 9090,
     session_key,
     open: |open| Box::new(machine::Reflector::new(open)),
+    journaled: true,
     limits: |config| Limits {
         message_bytes_max: config.croquet.message_bytes_max,
         fragments_max: config.croquet.fragments_max,

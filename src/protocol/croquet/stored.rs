@@ -15,6 +15,7 @@ use super::tally::Tallies;
 use crate::codec::json::{self, DEPTH_MAX, Raw};
 use crate::session::Instant;
 use crate::session::effects::RecordName;
+use crate::session::journal::Entries;
 
 /// Why a stored record cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +27,9 @@ pub(super) enum StoredError {
     /// Clients would never get over a gap in what they replay.
     #[error("message {0} of the stored session is not the one that should be there")]
     Gap(usize),
+    /// An entry of the journal is none of ours.
+    #[error("what the session recorded is not readable")]
+    Entry,
 }
 
 /// Where a session's state is stored.
@@ -61,9 +65,28 @@ pub(super) fn read_saved(content: &[u8]) -> Result<Box<str>, StoredError> {
     Ok(serde_json::from_slice::<Saved>(content)?.url)
 }
 
-/// A live session as a record.
-pub(super) fn write_latest(id: &str, live: &mut Live) -> Vec<u8> {
-    let mut out = Vec::with_capacity(1024 + live.stream.messages.bytes());
+/// A live session as a record, everything recorded up to position `recorded` included.
+pub(super) fn write_latest(id: &str, live: &mut Live, recorded: u64) -> Vec<u8> {
+    let mut out = write_head(id, live, live.stream.messages.bytes());
+    if recorded > 0 {
+        field(&mut out, "journal", recorded);
+    }
+    out.extend_from_slice(b",\"messages\":[");
+    live.stream.messages.pieces().for_each(|piece| out.extend_from_slice(piece));
+    out.extend_from_slice(b"]}");
+    out
+}
+
+/// What a session records when anything but its messages and its time has changed.
+pub(super) fn write_state(id: &str, live: &mut Live) -> Vec<u8> {
+    let mut out = write_head(id, live, 0);
+    out.push(b'}');
+    out
+}
+
+/// The fields of a record before its messages; the object is open.
+fn write_head(id: &str, live: &mut Live, more: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1024 + more);
     let mut completed = String::new();
     live.tallies.write_completed(live.stream.clock.told_ms(), &mut completed);
     let Live { about, stream, snapshot, .. } = live;
@@ -95,9 +118,6 @@ pub(super) fn write_latest(id: &str, live: &mut Live) -> Vec<u8> {
     field(&mut out, "lastTick", pace.last_tick_ms);
     field(&mut out, "lastMsgTime", pace.last_message_ms);
     field(&mut out, "completedTallies", completed);
-    out.extend_from_slice(b",\"messages\":[");
-    stream.messages.pieces().for_each(|piece| out.extend_from_slice(piece));
-    out.extend_from_slice(b"]}");
     out
 }
 
@@ -138,19 +158,82 @@ struct Latest<'a> {
     last_msg_time: Option<f64>,
     #[serde(borrow)]
     completed_tallies: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     messages: Vec<&'a RawValue>,
+    /// What it has of what was recorded.
+    #[serde(default)]
+    journal: u64,
 }
 
-/// Makes `live`, opened for the first who joined, the continuation of the stored session.
+/// What a session records in the journal: the first byte of an entry, and what follows it.
+pub(super) mod entry {
+    /// A stamped message, `[time,seq,…]`.
+    pub(in super::super) const MESSAGE: &[u8] = b"M";
+    /// Milliseconds of session time, decimal: no later time was told before the next of these.
+    pub(in super::super) const TIME: &[u8] = b"T";
+    /// Everything else, see [`write_state`](super::write_state).
+    pub(in super::super) const STATE: &[u8] = b"S";
+}
+
+/// The stored session with what was recorded since.
+fn replay<'a>(
+    content: Option<&'a [u8]>,
+    entries: &'a Entries,
+) -> Result<Option<(Latest<'a>, Vec<&'a str>)>, StoredError> {
+    let mut latest: Option<Latest<'a>> = content.map(serde_json::from_slice).transpose()?;
+    let mut messages: Vec<&str> = Vec::new();
+    let mut time = 0.0_f64;
+    if let Some(latest) = &latest {
+        messages.extend(latest.messages.iter().map(|message| message.get()));
+    }
+    let since = latest.as_ref().map_or(0, |latest| latest.journal);
+    for (_, body) in entries.after(since) {
+        let (kind, rest) = body.split_at_checked(1).ok_or(StoredError::Entry)?;
+        let text = std::str::from_utf8(rest).map_err(|_| StoredError::Entry)?;
+        match kind {
+            entry::STATE => {
+                let state: Latest<'a> = serde_json::from_str(text)?;
+                forget_covered(&state, &mut messages);
+                latest = Some(state);
+            }
+            entry::MESSAGE => {
+                let latest = latest.as_mut().ok_or(StoredError::Entry)?;
+                latest.seq = latest.seq.wrapping_add(1);
+                let told = text.get(1..).and_then(|text| text.split(',').next());
+                let told = told.and_then(|told| told.parse().ok()).ok_or(StoredError::Entry)?;
+                time = time.max(told);
+                latest.last_msg_time = Some(told);
+                messages.push(text);
+            }
+            entry::TIME => time = time.max(text.parse().map_err(|_| StoredError::Entry)?),
+            _ => return Err(StoredError::Entry),
+        }
+    }
+    Ok(latest.map(|mut latest| {
+        latest.time = latest.time.max(time);
+        (latest, messages)
+    }))
+}
+
+/// Forgets the messages that the newest snapshot covers.
+fn forget_covered(state: &Latest<'_>, messages: &mut Vec<&str>) {
+    if let Some(seq) = state.snapshot_seq.filter(|_| state.snapshot_url.is_some()) {
+        let kept = state.seq.wrapping_sub(seq) as usize;
+        messages.drain(..messages.len().saturating_sub(kept));
+    }
+}
+
+/// Makes `live`, opened for the first who joined, the continuation of the stored session and of what
+/// it recorded since. `false` if there is neither.
 pub(super) fn resume(
-    content: &[u8],
+    content: Option<&[u8]>,
+    entries: &Entries,
     live: &mut Live,
     config: &Config,
     now: Instant,
-) -> Result<(), StoredError> {
-    let latest: Latest<'_> = serde_json::from_slice(content)?;
-    let messages = read_messages(&latest)?;
+) -> Result<bool, StoredError> {
+    let Some((latest, messages)) = replay(content, entries)? else { return Ok(false) };
+    let messages = read_messages(latest.seq, &messages)?;
     live.tallies = read_tallies(&latest);
     let time_ms = latest.time.max(0.0) as u64;
     let tick_ms = bounded_tick(latest.tick.unwrap_or(0.0), config);
@@ -182,7 +265,7 @@ pub(super) fn resume(
     about.developer_id = latest.developer_id.or_else(|| about.developer_id.take());
     about.tove = latest.tove.map(|tove| tove.get().into());
     about.location = latest.location.unwrap_or(false);
-    Ok(())
+    Ok(true)
 }
 
 /// The completed tallies. Their keys are as members sent them: not every one is a Rust string.
@@ -197,11 +280,11 @@ fn read_tallies(latest: &Latest<'_>) -> Tallies {
     tallies
 }
 
-fn read_messages(latest: &Latest<'_>) -> Result<Messages, StoredError> {
+fn read_messages(seq_last: u32, texts: &[&str]) -> Result<Messages, StoredError> {
     let mut messages = Messages::default();
-    let first = latest.seq.wrapping_sub(latest.messages.len() as u32);
-    for (at, message) in latest.messages.iter().enumerate() {
-        let parsed = json::parse(message.get(), DEPTH_MAX).map_err(|_| StoredError::Gap(at))?;
+    let first = seq_last.wrapping_sub(texts.len() as u32);
+    for (at, message) in texts.iter().enumerate() {
+        let parsed = json::parse(message, DEPTH_MAX).map_err(|_| StoredError::Gap(at))?;
         let elements = parsed.split_elements().map(|(elements, _)| elements);
         let Some([Some(_), Some(seq), Some(_)]) = elements else {
             return Err(StoredError::Gap(at));
@@ -209,7 +292,7 @@ fn read_messages(latest: &Latest<'_>) -> Result<Messages, StoredError> {
         if seq.as_f64() != Some(f64::from(first.wrapping_add(1 + at as u32))) {
             return Err(StoredError::Gap(at));
         }
-        messages.push_stored(message.get());
+        messages.push_stored(message);
     }
     Ok(messages)
 }

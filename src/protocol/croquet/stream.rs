@@ -9,6 +9,7 @@ use super::context::Context;
 use super::crowd::Crowd;
 use super::decode::{Body, Ticks};
 use super::messages::Messages;
+use super::stored::entry;
 use super::{Config, event};
 use crate::session::{Effects, Instant};
 
@@ -75,6 +76,8 @@ pub(super) struct Stream {
     pub(super) rawtime: bool,
     /// How full the history was when it was last looked at.
     fill_seen: usize,
+    /// Members were told that nothing can be recorded.
+    read_only: bool,
 }
 
 impl Stream {
@@ -89,8 +92,8 @@ impl Stream {
     pub(super) fn resumed(clock: Clock, messages: Messages, seq: u32, pace: Pace) -> Self {
         debug_assert!(pace.last_tick_ms <= clock.told_ms() as f64);
         let held = Held::default();
-        let (tick_at, rawtime, fill_seen) = (None, false, 0);
-        Self { clock, messages, seq, pace, tick_at, held, rawtime, fill_seen }
+        let (tick_at, rawtime, fill_seen, read_only) = (None, false, 0, false);
+        Self { clock, messages, seq, pace, tick_at, held, rawtime, fill_seen, read_only }
     }
 
     /// The last sequence number given out.
@@ -121,7 +124,7 @@ impl Stream {
         cx: &Context,
         fx: &mut Effects<'_>,
     ) {
-        if !self.make_room(weight, crowd, cx, fx) {
+        if !self.may_record(weight, crowd, cx, fx) || !self.make_room(weight, crowd, cx, fx) {
             return;
         }
         let time = self.advance(cx, fx.at());
@@ -221,6 +224,7 @@ impl Stream {
         let raw = raw.then(|| self.clock.raw_ms(fx.at()));
         let message = self.messages.push(time, self.seq, text, raw);
         cx.envelope.recv(message, fx);
+        fx.record(&[entry::MESSAGE, message]);
         self.pace.last_message_ms = time;
         fx.counters.croquet_messages.increment();
     }
@@ -253,6 +257,23 @@ impl Stream {
 
     fn tick_interval(&self) -> Duration {
         Duration::from_secs_f64(self.pace.tick_ms / 1_000.0)
+    }
+
+    /// Whether a message of this weight can be recorded. Members are told once when it cannot.
+    fn may_record(
+        &mut self,
+        weight: Weight,
+        crowd: &Crowd,
+        cx: &Context,
+        fx: &mut Effects<'_>,
+    ) -> bool {
+        let read_only = fx.is_read_only();
+        if read_only && !std::mem::replace(&mut self.read_only, read_only) {
+            cx.envelope.info(INFO_READ_ONLY, crowd.spectators(), fx);
+        }
+        self.read_only = read_only;
+        // What the session itself says is little, and has the reserve.
+        !read_only || weight == Weight::Vital
     }
 
     /// Whether a message of this weight still fits. Asks for a snapshot as the history fills up,
@@ -308,6 +329,7 @@ impl Held {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct OutOfRange;
 
+const INFO_READ_ONLY: &[u8] = br#"{"code":"READ_ONLY","msg":"The server cannot store anything for now. Messages are dropped until it can.","options":{"level":"error"}}"#;
 const INFO_FULL: &[u8] = br#"{"code":"SNAPSHOT_NEEDED","msg":"Cannot buffer more messages. Need snapshot.","options":{"level":"warning"}}"#;
 const INFO_ALMOST_FULL: &[u8] = br#"{"code":"SNAPSHOT_NEEDED","msg":"Synchronizer message buffer almost full. Need snapshot ASAP.","options":{"level":"warning"}}"#;
 

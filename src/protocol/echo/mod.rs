@@ -15,6 +15,7 @@ pub static PROTOCOL: Protocol = Protocol {
     profile_port: 9001,
     session_key: |_| Ok("echo".to_owned()),
     open: |_| Box::new(Echo { members: 0 }),
+    journaled: false,
     // The suites' largest message has 16 MiB, their most fragmented one 65,536 fragments.
     limits: |_| Limits {
         message_bytes_max: 16 << 20,

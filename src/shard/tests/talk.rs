@@ -24,6 +24,7 @@ pub(super) static PROTOCOL: Protocol = Protocol {
     summary: "a protocol for tests",
     prefix: None,
     profile_port: 1,
+    journaled: true,
     session_key: |path| match path.split('/').nth(1) {
         Some(key) if !key.is_empty() => Ok(key.to_owned()),
         _ => Err(DENIED),

@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, unbounded};
 use lockstep::net::memory::{Memory, Network, Socket};
 use lockstep::net::wakeup::Wakeup;
 use lockstep::session::{Counters, Instant, Now};
+use lockstep::shard::journaling::Journaling;
 use lockstep::shard::mesh::{self, Item, Outlet};
 use lockstep::shard::routes::Profile;
 use lockstep::shard::{Config, Links, Shard};
@@ -109,6 +110,7 @@ impl World {
                 inbox,
                 counters: counters.clone(),
                 storage: storage.client.clone(),
+                journaling: Journaling::default(),
             };
             Shard::new(config, Memory::new(network.clone(), setup.chunk), links)
         };

@@ -129,6 +129,12 @@ impl Server {
         }
     }
 
+    /// Ends the process as a crash does: it gets no word in.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it ends");
+    }
+
     /// Asks it to stop and checks that it does so in good order.
     pub fn stop(self) {
         self.terminate();

@@ -8,6 +8,7 @@ use super::super::Config;
 use super::super::machine::Reflector;
 use crate::protocol::{self, Hello, Loaded, Machine, Message, Open};
 use crate::session::effects::{Effect, RecordName};
+use crate::session::journal::{Batch, Cursor as JournalCursor, Recorder};
 use crate::session::outbox::{Cursor, Slices};
 use crate::session::{Close, Counters, Effects, History, Instant, MemberId, Now, Outbox};
 use crate::session::{Outcome, RingPool};
@@ -46,6 +47,13 @@ pub(super) struct Room {
     pub(super) loads: Vec<(u32, Vec<RecordName>)>,
     pub(super) stores: Vec<(RecordName, Vec<u8>)>,
     pub(super) posts: Vec<(String, String)>,
+    /// Nothing can be recorded.
+    pub(super) read_only: bool,
+    /// Stores are not confirmed by themselves.
+    pub(super) holds_stores: bool,
+    unconfirmed: Vec<RecordName>,
+    /// What is recorded, for a room that records.
+    pub(super) journal: Option<(Batch, JournalCursor)>,
 }
 
 impl Room {
@@ -74,6 +82,10 @@ impl Room {
             loads: Vec::new(),
             stores: Vec::new(),
             posts: Vec::new(),
+            read_only: false,
+            holds_stores: false,
+            unconfirmed: Vec::new(),
+            journal: None,
         }
     }
 
@@ -95,13 +107,24 @@ impl Room {
             &mut self.history,
             &mut self.pool,
             &mut self.outcome,
-        );
+        )
+        .with_recorder(self.journal.as_mut().map(|(batch, cursor)| Recorder {
+            batch,
+            cursor,
+            name: "croquet/room",
+            read_only: self.read_only,
+        }));
         let result = act(&mut self.machine, &mut fx);
         let gone = self.drain();
         self.flush();
         self.machine.invariants();
         for (name, close) in gone {
             self.drop_connection(name, close.code, Some(close));
+        }
+        if !self.holds_stores {
+            for record in std::mem::take(&mut self.unconfirmed) {
+                self.answer_store(&record, Ok(()));
+            }
         }
         result
     }
@@ -124,7 +147,10 @@ impl Room {
                 Effect::Skip { .. } => panic!("the reflector sends everything to its sender too"),
                 Effect::Close { member, close } => gone.push((member.0 as usize, close)),
                 Effect::Load { ticket, records } => self.loads.push((ticket, records)),
-                Effect::Store { record, content } => self.stores.push((record, content)),
+                Effect::Store { record, content, .. } => {
+                    self.unconfirmed.push(record.clone());
+                    self.stores.push((record, content));
+                }
                 Effect::Post { url, body } => self.posts.push((url, body)),
                 Effect::Transfer { .. } | Effect::Tell { .. } => {
                     panic!("a reflector has one session only")

@@ -1,0 +1,204 @@
+//! Rebuilding sessions from segments, pure: bytes in, entries out.
+
+use std::collections::BTreeMap;
+
+use super::recover::{Damaged, Recovered};
+use crate::codec::journal::{Found, Key, Kind, Place, Record, Scan, Seal};
+use crate::session::journal::Entries;
+use crate::session::map::Map;
+
+/// Where something is: epoch, shard, place in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Site {
+    pub(super) epoch: u32,
+    pub(super) shard: u32,
+    pub(super) place: Place,
+}
+
+impl std::fmt::Display for Site {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { epoch, shard, place } = self;
+        let name = super::volume::file_name(*shard, place.segment);
+        write!(f, "journal/{epoch:08}/{name} at byte {}", place.offset)
+    }
+}
+
+/// A session while its entries are collected.
+#[derive(Debug, Default)]
+struct Chain {
+    entries: Entries,
+    last: u64,
+    trimmed: u64,
+    /// Oldest first.
+    breaks: Vec<Break>,
+}
+
+/// Where entries of a session are missing.
+#[derive(Debug)]
+struct Break {
+    /// So many entries before it are sound.
+    entries: usize,
+    /// Entries up to here are missing.
+    up_to: u64,
+    site: Site,
+}
+
+/// Bytes that are no records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Hole {
+    pub(super) site: Site,
+    pub(super) bytes: u64,
+}
+
+/// What was found so far.
+#[derive(Debug, Default)]
+pub(super) struct Rebuild {
+    chains: BTreeMap<String, Chain>,
+    /// Names by epoch, shard and number.
+    names: Map<(u32, u32, u32), String>,
+    /// How far the log of an epoch and shard is known to have been on the disk.
+    synced: Map<(u32, u32), Place>,
+    /// Holes with records behind them.
+    pub(super) holes: Vec<Hole>,
+    /// Ends of logs that were being written.
+    pub(super) tails: Vec<Hole>,
+    /// Records.
+    pub(super) records: u64,
+    /// The segment that was read last, and the hole that was found last in the same log.
+    last: Option<Site>,
+    hole: Option<Site>,
+}
+
+impl Rebuild {
+    /// Reads one segment. Segments come in the order of epoch, shard and number; `is_last` is said
+    /// of the last of an epoch and shard.
+    pub(super) fn segment(&mut self, key: Key, site: Site, bytes: &[u8], is_last: bool) {
+        let at = |offset| Site { place: Place { offset, ..site.place }, ..site };
+        self.follow(site);
+        for found in Scan::new(key, bytes) {
+            match found {
+                Found::Record(record, offset) => {
+                    self.records += 1;
+                    // What is missing is missing since the hole before.
+                    self.record(&record, self.hole.unwrap_or_else(|| at(offset)));
+                }
+                Found::Tail(offset) if is_last => {
+                    self.tails.push(Hole { site: at(offset), bytes: bytes.len() as u64 - offset });
+                }
+                Found::Gap(from, to) => self.on_hole(at(from), to - from),
+                Found::Tail(offset) => self.on_hole(at(offset), bytes.len() as u64 - offset),
+            }
+        }
+    }
+
+    /// Notices a segment that is missing between this one and the one before.
+    fn follow(&mut self, site: Site) {
+        let last = self.last.replace(site);
+        let last = last.filter(|last| (last.epoch, last.shard) == (site.epoch, site.shard));
+        match last.map(|last| last.place.segment + 1) {
+            None => self.hole = None,
+            Some(expected) if expected != site.place.segment => {
+                let place = Place { segment: expected, offset: 0 };
+                self.on_hole(Site { place, ..site }, 0);
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn on_hole(&mut self, site: Site, bytes: u64) {
+        self.holes.push(Hole { site, bytes });
+        self.hole = Some(site);
+    }
+
+    /// The sessions with entries that are kept nowhere else, and those that cannot be trusted.
+    pub(super) fn finish(&mut self) -> (Vec<Recovered>, Vec<Damaged>) {
+        let (mut recovered, mut damaged) = (Vec::new(), Vec::new());
+        for (name, mut chain) in std::mem::take(&mut self.chains) {
+            chain.breaks.retain(|found| found.up_to > chain.trimmed);
+            let was_synced = |found: &&Break| {
+                let synced = self.synced.get(&(found.site.epoch, found.site.shard));
+                synced.is_some_and(|&synced| found.site.place < synced)
+            };
+            if let Some(Break { site, .. }) = chain.breaks.iter().find(was_synced) {
+                damaged.push(Damaged { name, site: site.to_string(), entries: chain.entries });
+                continue;
+            }
+            if let Some(found) = chain.breaks.first() {
+                // Written shortly before a loss of power and never synced: a torn end like others.
+                chain.entries.truncate(found.entries);
+                chain.last = chain.entries.last().max(chain.trimmed);
+            }
+            if chain.entries.last() > chain.trimmed {
+                let Chain { entries, last, trimmed, .. } = chain;
+                recovered.push(Recovered { name, entries, last, trimmed });
+            }
+        }
+        (recovered, damaged)
+    }
+
+    fn record(&mut self, record: &Record<'_>, site: Site) {
+        match record.kind {
+            Kind::Name => self.on_name(record, site),
+            Kind::Entry => self.on_entry(record, site),
+            Kind::Trim => {
+                if let Some(chain) = self.chain(record.session, site) {
+                    chain.expect(record.previous, site);
+                    chain.trimmed = chain.trimmed.max(record.position);
+                }
+            }
+            Kind::Close => {
+                if let Some(name) = self.names.get(&(site.epoch, site.shard, record.session)) {
+                    self.chains.remove(name);
+                }
+            }
+            Kind::Seal => self.on_seal(record, site),
+        }
+    }
+
+    fn on_name(&mut self, record: &Record<'_>, site: Site) {
+        let Ok(name) = std::str::from_utf8(record.body) else { return };
+        self.names.insert((site.epoch, site.shard, record.session), name.to_owned());
+        let chain = self.chains.entry(name.to_owned()).or_default();
+        chain.trimmed = chain.trimmed.max(record.position);
+        chain.expect(record.previous, site);
+    }
+
+    fn on_entry(&mut self, record: &Record<'_>, site: Site) {
+        let Some(chain) = self.chain(record.session, site) else { return };
+        if record.previous == 0 {
+            // The first of its session: what there was before has ended.
+            *chain = Chain::default();
+        }
+        chain.expect(record.previous, site);
+        chain.entries.push(record.position, record.body);
+        chain.last = record.position;
+    }
+
+    fn on_seal(&mut self, record: &Record<'_>, site: Site) {
+        let Some(seal) = Seal::read(record.body) else { return };
+        let synced = self.synced.entry((site.epoch, site.shard)).or_default();
+        *synced = (*synced).max(seal.synced);
+        for (session, last) in seal.sessions() {
+            if let Some(chain) = self.chain(session, site) {
+                chain.expect(last, site);
+            }
+        }
+    }
+
+    fn chain(&mut self, session: u32, site: Site) -> Option<&mut Chain> {
+        let name = self.names.get(&(site.epoch, site.shard, session))?;
+        self.chains.get_mut(name)
+    }
+}
+
+impl Chain {
+    /// The session's last entry should be this one. If it is a later one, some are missing.
+    fn expect(&mut self, last: u64, site: Site) {
+        if last > self.last {
+            if last > self.trimmed {
+                self.breaks.push(Break { entries: self.entries.len(), up_to: last, site });
+            }
+            self.last = last;
+        }
+    }
+}
