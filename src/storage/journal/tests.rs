@@ -402,11 +402,16 @@ fn what_was_told_survives_a_disk_that_tears_loses_and_refuses() {
     }
 }
 
+/// Positions and bodies of entries.
+type Bodies = Vec<(u64, Vec<u8>)>;
+/// What each session has recorded.
+type Said = BTreeMap<String, Bodies>;
+
 /// A journal of three sessions over several segments, synced in part, and what each has recorded.
-fn small() -> (Segments, BTreeMap<String, Vec<(u64, Vec<u8>)>>) {
+fn small() -> (Segments, Said) {
     let (disk, (syncer, works)) = (Fake::default(), Syncer::by_hand());
     let mut journal = open(1, Sync::Every(Duration::from_millis(1)), &disk, syncer, 0);
-    let mut sessions: BTreeMap<String, (Cursor, Vec<(u64, Vec<u8>)>)> = BTreeMap::new();
+    let mut sessions: BTreeMap<String, (Cursor, Bodies)> = BTreeMap::new();
     for turn in 0_u64..14 {
         for (at, name) in NAMES.into_iter().enumerate().take(3) {
             if (turn + at as u64).is_multiple_of(2) || at == 2 && turn > 5 {
@@ -433,7 +438,7 @@ fn small() -> (Segments, BTreeMap<String, Vec<(u64, Vec<u8>)>>) {
 }
 
 /// How many sessions are refused, and how many are shorter than they were.
-fn judge(segments: &Segments, said: &BTreeMap<String, Vec<(u64, Vec<u8>)>>) -> (usize, usize) {
+fn judge(segments: &Segments, said: &Said) -> (usize, usize) {
     let (recovered, damaged, _) = rebuild(std::slice::from_ref(segments));
     let mut shorter = 0;
     for (name, entries) in said {

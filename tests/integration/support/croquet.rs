@@ -31,6 +31,19 @@ pub fn send_text(payload: &str) -> String {
     json!({"action": "SEND", "args": [0, 0, payload, 1]}).to_string()
 }
 
+/// The next text; one that comes in chunks (`_CHUNK`, is-first flag, is-last flag, slice) is joined.
+fn whole(client: &mut Client) -> String {
+    let mut joined = String::new();
+    loop {
+        let text = client.text();
+        let Some(chunk) = text.strip_prefix("_CHUNK") else { return text };
+        joined.push_str(&chunk[2..]);
+        if chunk.as_bytes()[1] == b'1' {
+            return joined;
+        }
+    }
+}
+
 impl Member {
     /// Joins the session under the path prefix of the common listener.
     pub fn join(address: SocketAddr, session: &str, user: &str) -> Self {
@@ -46,7 +59,7 @@ impl Member {
     pub fn join_with(mut client: Client, path: &str, user: &str) -> Self {
         let session = path.rsplit('/').next().unwrap_or_default().to_owned();
         client.send_text(&join_text(user));
-        let sync: Value = serde_json::from_str(&client.text()).expect("SYNC is JSON");
+        let sync: Value = serde_json::from_str(&whole(&mut client)).expect("SYNC is JSON");
         assert_eq!(sync["action"], "SYNC", "{sync}");
         assert_eq!(sync["id"], session.as_str());
         let args = sync["args"].clone();
@@ -64,11 +77,17 @@ impl Member {
 
     /// The payload of the next message, checked; `None` once the server ends the connection.
     pub fn next_payload(&mut self) -> Option<Value> {
+        self.next_message().map(|mut message| message[2].take())
+    }
+
+    /// The next message, `[time, seq, payload, …]`, checked; `None` once the server ends the
+    /// connection.
+    pub fn next_message(&mut self) -> Option<Value> {
         loop {
             match self.client.next() {
                 Next::Frame(Frame { opcode: 1, payload, .. }) => {
-                    if let Some(payload) = self.on_text(&payload) {
-                        return Some(payload);
+                    if let Some(message) = self.on_text(&payload) {
+                        return Some(message);
                     }
                 }
                 Next::Frame(Frame { opcode: 9 | 10, .. }) => {}
@@ -94,17 +113,22 @@ impl Member {
         self.seq
     }
 
+    /// The latest session time heard.
+    pub fn time(&self) -> u64 {
+        self.time
+    }
+
     fn on_text(&mut self, text: &[u8]) -> Option<Value> {
-        let message: Value = serde_json::from_slice(text).expect("messages are JSON");
+        let mut message: Value = serde_json::from_slice(text).expect("messages are JSON");
         match message["action"].as_str() {
             Some("RECV") => {
-                let [time, seq, payload] = [0, 1, 2].map(|at| message["args"][at].clone());
+                let [time, seq] = [0, 1].map(|at| message["args"][at].clone());
                 assert_eq!(message["id"], self.session.as_str());
                 let seq = seq.as_u64().expect("a seq") as u32;
                 assert_eq!(seq, self.seq.wrapping_add(1), "a message was lost or doubled");
                 self.seq = seq;
                 self.on_time(time.as_u64().expect("a time"));
-                Some(payload)
+                Some(message["args"].take())
             }
             Some("TICK") => {
                 self.on_time(message["args"].as_u64().expect("a time"));
