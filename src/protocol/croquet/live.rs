@@ -500,6 +500,8 @@ impl Live {
         let content = stored::write_latest(cx.id(), self, fx.recorded());
         fx.store_base(latest_name(cx.id()), content);
         self.storing += 1;
+        // The record covers the promise made before, and tells this time itself.
+        self.leased_ms = told.time_ms;
         self.stored = Some(told);
         self.stored_at = Some(fx.at());
     }

@@ -8,7 +8,7 @@ use super::super::Config;
 use super::super::machine::Reflector;
 use crate::protocol::{self, Hello, Loaded, Machine, Message, Open};
 use crate::session::effects::{Effect, RecordName};
-use crate::session::journal::{Batch, Cursor as JournalCursor, Recorder};
+use crate::session::journal::{Batch, Cursor as JournalCursor, Entries, Recorder};
 use crate::session::outbox::{Cursor, Slices};
 use crate::session::{Close, Counters, Effects, History, Instant, MemberId, Now, Outbox};
 use crate::session::{Outcome, RingPool};
@@ -260,6 +260,10 @@ impl Room {
     pub(super) fn answer_load(&mut self, answer: Loaded) {
         let (ticket, _) = self.loads.remove(0);
         self.call(|machine, fx| machine.on_loaded(ticket, answer, fx));
+    }
+
+    pub(super) fn recover(&mut self, entries: Entries) {
+        self.call(|machine, fx| machine.on_recovered(entries, fx));
     }
 
     pub(super) fn answer_store(&mut self, record: &RecordName, answer: Result<(), String>) {

@@ -3,9 +3,11 @@
 use serde_json::{Value, json};
 
 use super::harness::Room;
+use crate::codec::journal::{HEADER_BYTES, Key, Kind};
 use crate::protocol::Machine;
 use crate::protocol::croquet::Config;
 use crate::session::effects::RecordName;
+use crate::session::journal::{Batch, Cursor, Entries};
 
 fn durable() -> Room {
     Room::with(Config::default(), true)
@@ -327,4 +329,117 @@ fn a_late_answer_to_a_session_that_ended_is_ignored() {
     room.answer_load(Ok(vec![Some(content), None]));
     assert_eq!(room.machine.describe(), "room 0  ");
     assert!(room.take(silent).is_empty());
+}
+
+/// A room that records what it must not lose.
+fn recording() -> Room {
+    let mut room = durable();
+    room.journal = Some((Batch::new(Key { epoch: 1, salt: 0 }, 0), Cursor::default()));
+    room
+}
+
+/// What a room has recorded, as recovery reads it.
+fn recorded(room: &Room) -> Entries {
+    let (batch, _) = room.journal.as_ref().unwrap();
+    let (key, mut entries, mut bytes) =
+        (Key { epoch: 1, salt: 0 }, Entries::default(), batch.bytes());
+    while let Some(record) = key.read(bytes) {
+        if record.kind == Kind::Entry {
+            entries.push(record.position, record.body);
+        }
+        bytes = &bytes[HEADER_BYTES + record.body.len()..];
+    }
+    entries
+}
+
+#[test]
+fn a_session_goes_on_from_what_it_recorded() {
+    let mut room = recording();
+    let a = room.join(json!("va"), json!({"ticks": {"tick": 100, "delay": 40}, "tove": "t1"}));
+    room.answer_load(Ok(vec![None, None]));
+    for at in 0..20 {
+        room.run_to(500 + at * 50);
+        room.send(a, &format!("p{at}"));
+    }
+    room.act(a, "TUTTI", json!([600, 0, "p", null, true, null, "k@600"]));
+    room.act(a, "SNAP", json!({"time": 700, "seq": 0xFFFF_FFF5_u32, "hash": "h", "url": "s1"}));
+    room.act(a, "TICKS", json!({"tick": 50, "delay": 20, "scale": 2}));
+    room.run_to(1_600);
+    room.send(a, "after the snapshot");
+    room.run_to(2_000);
+    let b = room.join(json!("vb"), json!({}));
+    let before = room.take(b).remove(0);
+    // From the journal alone, and with a record that has a part of it.
+    let base = room.stores.last().map(|(_, content)| content.clone());
+    assert!(base.is_some(), "a snapshot is stored soon");
+    for base in [None, base] {
+        let mut next = durable();
+        next.recover(recorded(&room));
+        next.answer_load(Ok(vec![base]));
+        let c = next.join(json!("vc"), json!({}));
+        let after = next.take(c).remove(0);
+        for same in ["messages", "seq", "url", "snapshotTime", "snapshotSeq", "tove", "timeline"] {
+            assert_eq!(before["args"][same], after["args"][same], "{same}");
+        }
+        let time = |sync: &Value| sync["args"]["time"].as_u64().unwrap();
+        assert!(time(&after) >= time(&before));
+        assert!(time(&after) <= time(&before) + 11_000, "a lease at twice the pace");
+        next.act(c, "TUTTI", json!([600, 0, "p", null, true, null, "k@600"]));
+        assert!(next.take_texts(c).is_empty(), "completed before");
+        next.run_to(10);
+        assert_eq!(next.stores.len(), 1, "stored at once, so that the journal can go");
+    }
+}
+
+#[test]
+fn what_was_recorded_survives_a_load_that_fails() {
+    let mut room = recording();
+    let a = room.join(json!("va"), json!({}));
+    room.answer_load(Ok(vec![None, None]));
+    room.send(a, "said");
+    let seq = room.machine.seq();
+    let mut next = durable();
+    next.recover(recorded(&room));
+    next.answer_load(Err("busy".to_owned()));
+    let c = next.join(json!("vc"), json!({}));
+    next.answer_load(Ok(vec![None, None]));
+    assert_eq!(next.take(c)[0]["args"]["seq"], seq);
+}
+
+#[test]
+fn nothing_is_said_that_cannot_be_recorded() {
+    let mut room = recording();
+    let a = room.join(json!("va"), json!({}));
+    room.answer_load(Ok(vec![None, None]));
+    room.run_to(300);
+    room.take(a);
+    room.read_only = true;
+    room.send(a, "one");
+    room.send(a, "two");
+    let told = room.take(a);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0]["args"]["code"], "READ_ONLY");
+    room.read_only = false;
+    room.send(a, "three");
+    assert_eq!(room.take(a)[0]["args"][2], "three");
+}
+
+#[test]
+fn a_session_is_over_only_when_it_is_stored() {
+    let mut room = recording();
+    room.holds_stores = true;
+    let a = room.join(json!("va"), json!({}));
+    room.answer_load(Ok(vec![None, None]));
+    room.send(a, "said");
+    room.leave(a, 1006);
+    room.run_to(20_000);
+    assert_eq!(room.stores.len(), 1);
+    assert!(!room.machine.is_over());
+    room.answer_store(&latest(), Err("disk full".to_owned()));
+    let b = room.join(json!("vb"), json!({}));
+    assert_eq!(room.take(b)[0]["args"]["messages"][0][2], "said", "it is still as it was");
+    room.leave(b, 1006);
+    room.run_to(60_000);
+    room.answer_store(&latest(), Ok(()));
+    assert!(room.machine.is_over());
 }
