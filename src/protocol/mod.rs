@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::session::effects::RecordName;
 use crate::session::journal::Entries;
-use crate::session::{Close, Effects, Instant, MemberId, Now};
+use crate::session::{Close, Counters, Effects, Instant, MemberId, Now};
 
 /// Every protocol of this server.
 pub static PROTOCOLS: &[&Protocol] = &[&croquet::PROTOCOL, &echo::PROTOCOL];
@@ -146,6 +146,12 @@ pub trait Machine: std::fmt::Debug {
         fx: &mut Effects<'_>,
     ) -> Result<(), Close>;
 
+    /// A member answered a ping of the shard. `payload` is what it sent, which for an honest one is
+    /// the wall clock in ms at the time of the ping, decimal.
+    fn on_pong(&mut self, member: MemberId, payload: &[u8], fx: &mut Effects<'_>) {
+        let _ = (member, payload, fx);
+    }
+
     /// A member's connection is gone or going. `code` is the close code seen, 1006 for none.
     fn on_leave(&mut self, member: MemberId, code: u16, fx: &mut Effects<'_>);
 
@@ -201,6 +207,34 @@ pub trait Machine: std::fmt::Debug {
     /// JSON array of the users, for `/users/<session>`.
     fn users(&self) -> String {
         "[]".to_owned()
+    }
+}
+
+/// What protocols tell the log of a shard as a whole, not of one session.
+#[derive(Debug)]
+pub struct Reports {
+    croquet: croquet::Report,
+}
+
+impl Reports {
+    /// Reports of the shard of this index.
+    pub fn new(shard: usize) -> Self {
+        Self { croquet: croquet::Report::new(shard) }
+    }
+
+    /// A round trip to the client at this address took `ms` milliseconds.
+    pub fn on_latency(&mut self, address: &str, ms: u32) {
+        self.croquet.on_latency(address, ms);
+    }
+
+    /// Tells what is due.
+    pub fn on_deadline(&mut self, now: Instant, counters: &Counters) {
+        self.croquet.on_deadline(now, counters);
+    }
+
+    /// When something is next due.
+    pub fn deadline(&self) -> Instant {
+        self.croquet.deadline()
     }
 }
 

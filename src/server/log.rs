@@ -12,6 +12,7 @@
 //! ```
 //!
 //! The keys `time`, `message` and `target` are the sink's own; pairs under these names are left out.
+//! The value of a key `json:x` is JSON already, and is written as it is under the key `x`.
 //!
 //! Severities are those of Google Cloud: DEBUG, INFO, NOTICE, WARNING, ERROR; [`notice!`](crate::notice) makes the
 //! one that the facade lacks.
@@ -330,13 +331,19 @@ impl<'kvs> VisitSource<'kvs> for Fields {
                 self.count += 1;
                 self.rest.push(if self.json { ',' } else { ' ' });
                 let (json, out) = (self.json, &mut self.rest);
+                let (key, is_json) =
+                    key.strip_prefix("json:").map_or((key, false), |key| (key, true));
                 if json {
                     push_quoted(out, key)
                 } else {
                     push_escaped(out, key)
                 };
                 out.push(if json { ':' } else { '=' });
-                value.visit(FieldValue { json, out })?;
+                if is_json {
+                    push_json(out, &Capped::text(format_args!("{value}")));
+                } else {
+                    value.visit(FieldValue { json, out })?;
+                }
             }
             _ => {}
         }
@@ -431,6 +438,11 @@ fn push_quoted(out: &mut String, text: &str) {
     out.push('"');
 }
 
+/// JSON as it is, or as a text if it was cut.
+fn push_json(out: &mut String, json: &str) {
+    if json.ends_with('…') { push_quoted(out, json) } else { push_escaped(out, json) }
+}
+
 fn push_escaped(out: &mut String, text: &str) {
     text.chars().for_each(|char| push_visible(out, char));
 }
@@ -445,5 +457,7 @@ fn push_visible(out: &mut String, char: char) {
     }
 }
 
+#[cfg(test)]
+pub(crate) mod capture;
 #[cfg(test)]
 mod tests;

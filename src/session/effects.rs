@@ -121,6 +121,15 @@ pub enum Effect {
         /// JSON body.
         body: String,
     },
+    /// A round trip to a client took this long. The address is `start..end` of [`Outcome::bytes`].
+    Latency {
+        /// First byte of the client's address in the outcome's arena.
+        start: usize,
+        /// One past the last byte.
+        end: usize,
+        /// How long, in milliseconds.
+        ms: u32,
+    },
 }
 
 /// The name of a stored record: a namespace of ours and a path of names chosen by peers.
@@ -294,6 +303,15 @@ impl<'a> Effects<'a> {
     /// Posts JSON to a configured host; `Machine::on_posted` gets the outcome.
     pub fn post(&mut self, url: String, body: String) {
         self.outcome.effects.push(Effect::Post { url, body });
+    }
+
+    /// Tells how long a round trip to the client at `address` took; what becomes of it is told by
+    /// [`Reports`](crate::protocol::Reports).
+    pub fn latency(&mut self, address: &str, ms: u32) {
+        let start = self.outcome.bytes.len();
+        self.outcome.bytes.extend_from_slice(address.as_bytes());
+        let end = self.outcome.bytes.len();
+        self.outcome.effects.push(Effect::Latency { start, end, ms });
     }
 
     /// Time of this call on the monotonic clock.

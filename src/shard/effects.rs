@@ -72,6 +72,11 @@ impl<T: Transport> Shard<T> {
             Effect::Post { url, body } => {
                 self.ask_storage(session, 0, Operation::Post { url, body })
             }
+            Effect::Latency { start, end, ms } => {
+                if let Ok(address) = std::str::from_utf8(&arena[start..end]) {
+                    self.reports.on_latency(address, ms);
+                }
+            }
             // For members that have gone in the meantime.
             _ => {}
         }

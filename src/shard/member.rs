@@ -63,7 +63,11 @@ impl<T: Transport> Shard<T> {
                 self.push_frame(index, FrameKind::Pong, payload);
                 return true;
             }
-            Incoming::Pong(_) => return false,
+            Incoming::Pong(payload) => {
+                let member = member_id(index);
+                self.call(session, |machine, fx| machine.on_pong(member, payload, fx));
+                return true;
+            }
             Incoming::Close(reason) => {
                 self.on_close_frame(index, reason.map(|(code, _)| code));
                 return false;

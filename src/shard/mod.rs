@@ -98,6 +98,8 @@ pub(crate) enum Timer {
     Accept(u16),
     /// Sync the journal, or try again to write it.
     Journal,
+    /// Tell the log of the shard as a whole.
+    Report,
 }
 
 /// One shard. `T` is its network.
@@ -122,6 +124,8 @@ pub struct Shard<T: Transport> {
     random: u64,
     /// One for each listener: when to accept again.
     accept_timers: Vec<TimerId>,
+    reports: protocol::Reports,
+    report_timer: TimerId,
 
     // Buffers used again every turn.
     events: Vec<Event<T::Socket, T::Lease>>,
@@ -171,6 +175,9 @@ impl<T: Transport> Shard<T> {
         let mut wheel = Wheel::new();
         let listeners = 0..config.listeners.len() as u16;
         let accept_timers = listeners.map(|listener| wheel.add(Timer::Accept(listener))).collect();
+        let reports = protocol::Reports::new(config.index);
+        let report_timer = wheel.add(Timer::Report);
+        wheel.set(report_timer, Some(reports.deadline()));
         let counters = CountersOfShard { all: links.counters, index: config.index };
         let journaling = journaling::State::new(links.journaling, &mut wheel);
         Self {
@@ -182,6 +189,8 @@ impl<T: Transport> Shard<T> {
             sessions: Sessions::default(),
             wheel,
             accept_timers,
+            reports,
+            report_timer,
             peers: links.peers,
             inbox: links.inbox,
             counters,

@@ -98,6 +98,11 @@ impl<T: Transport> Shard<T> {
             self.wheel.set(session.timer, session.machine.deadline());
         }
     }
+
+    pub(super) fn on_report_timer(&mut self) {
+        self.reports.on_deadline(self.now.at, &self.counters);
+        self.wheel.set(self.report_timer, Some(self.reports.deadline()));
+    }
 }
 
 fn member_due<S>(

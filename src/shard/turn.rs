@@ -79,6 +79,7 @@ impl<T: Transport> Shard<T> {
                 Timer::Session(index) => self.on_session_timer(index),
                 Timer::Accept(listener) => self.net.accept(listener),
                 Timer::Journal => self.on_journal_timer(),
+                Timer::Report => self.on_report_timer(),
             }
         }
         self.fired = fired;

@@ -8,6 +8,7 @@ mod croquet_bad_input;
 mod croquet_clients;
 mod files;
 mod http;
+mod logs;
 mod process;
 mod slow_readers;
 mod support;

@@ -15,7 +15,8 @@ pub(super) const CHUNK_UNITS: usize = 1_000_000;
 /// Pieces below this are copied together rather than shared one by one, in bytes.
 const SHARED_PIECE_BYTES_MIN: usize = 1 << 10;
 
-/// Messages of one session to its members: everything that is the same in all of them.
+/// Messages of one session to its members: everything that is the same in all of them. Sending one
+/// tells its size, as the receiver counts it: without the marks of chunks.
 #[derive(Debug)]
 pub(super) struct Envelope {
     /// `{"id":"…","action":"`
@@ -32,29 +33,29 @@ impl Envelope {
     }
 
     /// RECV: one message in replay form, `[time,seq,…]`, to all who listen.
-    pub(super) fn recv(&self, message: &[u8], fx: &mut Effects<'_>) {
-        broadcast(&[&self.head, b"RECV\",\"args\":", message, b"}"], fx);
+    pub(super) fn recv(&self, message: &[u8], fx: &mut Effects<'_>) -> usize {
+        broadcast(&[&self.head, b"RECV\",\"args\":", message, b"}"], fx)
     }
 
     /// TICK: the time, to all who listen.
-    pub(super) fn tick(&self, time_ms: u64, fx: &mut Effects<'_>) {
+    pub(super) fn tick(&self, time_ms: u64, fx: &mut Effects<'_>) -> usize {
         let mut digits = itoa::Buffer::new();
         let time = digits.format(time_ms).as_bytes();
-        broadcast(&[&self.head, b"TICK\",\"args\":", time, b"}"], fx);
+        broadcast(&[&self.head, b"TICK\",\"args\":", time, b"}"], fx)
     }
 
     /// REQU: please make a snapshot.
-    pub(super) fn requ(&self, fx: &mut Effects<'_>) {
-        broadcast(&[&self.head, b"REQU\"}"], fx);
+    pub(super) fn requ(&self, fx: &mut Effects<'_>) -> usize {
+        broadcast(&[&self.head, b"REQU\"}"], fx)
     }
 
     /// INFO to all who listen, and to those who do not.
-    pub(super) fn info(&self, info: &[u8], others: &[MemberId], fx: &mut Effects<'_>) {
+    pub(super) fn info(&self, info: &[u8], others: &[MemberId], fx: &mut Effects<'_>) -> usize {
         let parts: [&[u8]; 4] = [&self.head, b"INFO\",\"args\":", info, b"}"];
-        broadcast(&parts, fx);
         for &member in others {
             fx.reply(member, FrameKind::Text, &parts);
         }
+        broadcast(&parts, fx)
     }
 
     /// What comes before the arguments of a SYNC.
@@ -63,14 +64,20 @@ impl Envelope {
     }
 }
 
-/// A text made of `parts` to all who listen.
-fn broadcast(parts: &[&[u8]], fx: &mut Effects<'_>) {
+/// A text made of `parts` to all who listen; its size.
+fn broadcast(parts: &[&[u8]], fx: &mut Effects<'_>) -> usize {
     split(parts, |message| fx.append(FrameKind::Text, message));
+    size(parts)
 }
 
-/// A text made of `parts` to one member.
-pub(super) fn reply(to: MemberId, parts: &[&[u8]], fx: &mut Effects<'_>) {
+/// A text made of `parts` to one member; its size.
+pub(super) fn reply(to: MemberId, parts: &[&[u8]], fx: &mut Effects<'_>) -> usize {
     split(parts, |message| fx.reply(to, FrameKind::Text, message));
+    size(parts)
+}
+
+fn size(parts: &[&[u8]]) -> usize {
+    parts.iter().map(|part| part.len()).sum()
 }
 
 /// A text made of shared `pieces` as framed bytes, to be sent to any number of members.

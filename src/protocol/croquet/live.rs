@@ -197,18 +197,24 @@ impl Live {
         }
     }
 
-    /// Sends SYNC (§3.1): all a member needs to catch up.
-    pub(super) fn sync(&mut self, members: &[MemberId], cx: &Context, fx: &mut Effects<'_>) {
+    /// Sends SYNC (§3.1): all a member needs to catch up. Returns its size in bytes.
+    pub(super) fn sync(
+        &mut self,
+        members: &[MemberId],
+        cx: &Context,
+        fx: &mut Effects<'_>,
+    ) -> usize {
         let time_ms = self.stream.advance(cx, fx.at());
         let (head, tail) = self.sync_text(time_ms, cx);
-        if head.len() + self.stream.messages.bytes() + tail.len() <= PRIVATE_SYNC_BYTES_MAX {
+        let bytes = head.len() + self.stream.messages.bytes().saturating_sub(1) + tail.len();
+        if bytes <= PRIVATE_SYNC_BYTES_MAX {
             let mut parts: Vec<&[u8]> = vec![&head];
             parts.extend(self.stream.messages.pieces());
             parts.push(&tail);
             for &member in members {
                 fx.reply(member, FrameKind::Text, &parts);
             }
-            return;
+            return bytes;
         }
         let mut pieces = vec![Bytes::from(head)];
         pieces.extend(self.stream.messages.shared());
@@ -219,6 +225,7 @@ impl Live {
                 fx.share(member, frame.clone());
             }
         }
+        bytes
     }
 
     /// What comes before and after the messages of a SYNC.
@@ -476,7 +483,7 @@ impl Live {
     }
 
     /// The herald was not reached (§8).
-    pub(super) fn on_herald_failed(&self, why: &str, cx: &Context, fx: &mut Effects<'_>) {
+    pub(super) fn on_herald_failed(&mut self, why: &str, cx: &Context, fx: &mut Effects<'_>) {
         let Some((url, bytes)) = &self.heralded else { return };
         event!(warn, "session", "herald-failed", cx.id(), endpoint = &**url, err = why;
             "heralding failed: {why}");
@@ -485,7 +492,7 @@ impl Live {
         let _ = write!(message, "POST {bytes} bytes to heraldUrl \"{url}\" failed: {why}");
         json::write_string(&mut info, &message);
         info.extend_from_slice(b",\"options\":{\"level\":\"error\"}}");
-        cx.envelope.info(&info, self.crowd.spectators(), fx);
+        self.stream.inform(&info, &self.crowd, cx, fx);
     }
 
     /// Stores the session if there is anything new to store.

@@ -12,6 +12,7 @@ use super::decode::{self, Args, Body, Command, Join, Save, Snap, Tags, Ticks, Tu
 use super::encode;
 use super::live::Live;
 use super::stored::{latest_name, read_saved, saved_name};
+use super::stream::Traffic;
 use super::{RECONNECT, UNKNOWN_SESSION, event};
 use crate::codec::json::{self, Raw};
 use crate::protocol::{Hello, Loaded, Machine, Message, Open};
@@ -22,6 +23,9 @@ use crate::session::{Close, Effects, Instant, MemberId, Now};
 
 /// What is written of a client's own log entry, in bytes.
 const LOG_BYTES_MAX: usize = 2 << 10;
+
+/// A latency from here on is none, in milliseconds: old clients send a time of day in its place.
+const LATENCY_MS_MAX: u64 = 60_000;
 
 /// How often one connection may JOIN. Clients do it once; each time costs a SYNC.
 const JOINS_MAX: u8 = 16;
@@ -57,9 +61,12 @@ struct Seat {
     /// JSON of where it is, if a proxy told.
     location: Option<Box<str>>,
     since: Instant,
-    messages_in: u64,
-    bytes_in: u64,
+    received: Traffic,
+    /// What it was sent; once it has joined, less what its session had told its like until then.
+    sent: Traffic,
     joins: u8,
+    /// It is told what is said to those who listen, not what is said to spectators.
+    listens: bool,
     user: Option<User>,
     /// Its serial number, once it has been sent SYNC.
     joined: Option<u32>,
@@ -89,6 +96,12 @@ impl Reflector {
     #[cfg(test)]
     pub(super) fn seq(&self) -> u32 {
         self.live.as_ref().map_or(0, |live| live.stream.seq())
+    }
+
+    /// What a connection was sent.
+    #[cfg(test)]
+    pub(super) fn sent(&self, member: MemberId) -> Option<Traffic> {
+        Some(self.seats.get(&member)?.sent_with(self.live.as_deref()))
     }
 
     /// What must hold between any two calls.
@@ -185,8 +198,11 @@ impl Reflector {
         let (body, latency) = Body::decode(args)?;
         let tags = tags.map(Tags::decode).transpose()?.flatten();
         live.send(body, tags, cx, fx);
-        if let Some(ms) = latency.filter(|ms| *ms > 0.0 && *ms < 60_000.0) {
+        if let Some(ms) = latency.filter(|ms| *ms > 0.0 && *ms < LATENCY_MS_MAX as f64) {
             fx.counters.croquet_latency.observe(ms as u32);
+            if let Some(seat) = self.seats.get(&member) {
+                fx.latency(&seat.user_ip, ms as u32);
+            }
         }
         Ok(())
     }
@@ -246,13 +262,17 @@ impl Reflector {
     fn sync(&mut self, members: &[MemberId], fx: &mut Effects<'_>) {
         let Self { cx, seats, live, .. } = self;
         let Some(live) = live else { return };
-        live.sync(members, cx, fx);
+        let bytes = live.sync(members, cx, fx);
         for &member in members {
             let Some(seat) = seats.get_mut(&member) else { continue };
+            seat.sent = seat.sent_with(Some(&**live));
+            seat.count_sent(bytes, fx);
             match seat.joined {
                 Some(serial) => live.reveal(member, serial, seat.user.clone(), cx, fx),
                 None => seat.joined = Some(live.admit(member, seat.user.clone(), cx, fx)),
             }
+            seat.listens = seat.user.is_some();
+            seat.sent = seat.sent.since(live.stream.told(seat.listens));
         }
     }
 
@@ -333,7 +353,14 @@ impl Reflector {
     }
 
     /// PING: the args come back, with raw time in them if the session has that flag (§3).
-    fn pong(&self, member: MemberId, args: Args<'_>, fx: &mut Effects<'_>) {
+    fn pong(&mut self, member: MemberId, args: Args<'_>, fx: &mut Effects<'_>) {
+        let bytes = self.reply_pong(member, args, fx);
+        if let Some(seat) = self.seats.get_mut(&member) {
+            seat.count_sent(bytes, fx);
+        }
+    }
+
+    fn reply_pong(&self, member: MemberId, args: Args<'_>, fx: &mut Effects<'_>) -> usize {
         const HEAD: &[u8] = b"{\"action\":\"PONG\"";
         let Some(args) = args.map(|args| args.as_str()) else {
             return encode::reply(member, &[HEAD, b"}"], fx);
@@ -346,7 +373,7 @@ impl Reflector {
         let mut digits = itoa::Buffer::new();
         let time = digits.format(live.stream.clock.raw_ms(fx.at())).as_bytes();
         let parts = [HEAD, b",\"args\":", open.as_bytes(), comma, b"\"rawTime\":", time, b"}}"];
-        encode::reply(member, &parts, fx);
+        encode::reply(member, &parts, fx)
     }
 
     fn log(&self, args: Args<'_>) {
@@ -384,14 +411,17 @@ impl Machine for Reflector {
             peer: hello.peer.into(),
             user_ip: hello.user_ip.into(),
             since: fx.at(),
-            messages_in: 0,
-            bytes_in: 0,
+            received: Traffic::default(),
+            sent: Traffic::default(),
             joins: 0,
+            listens: false,
             user: None,
             joined: None,
         };
         self.seats.insert(member, Box::new(seat));
-        fx.counters.croquet_connections.increment();
+        let connections = &fx.counters.croquet_connections;
+        connections.increment();
+        fx.counters.croquet_traffic.users.raise_to(connections.get());
         Ok(())
     }
 
@@ -404,9 +434,10 @@ impl Machine for Reflector {
         if self.drained {
             return Err(RECONNECT);
         }
+        let bytes = message.bytes().len();
+        fx.counters.croquet_traffic.bytes_in.add(bytes as u64);
         if let Some(seat) = self.seats.get_mut(&member) {
-            seat.messages_in += 1;
-            seat.bytes_in += message.bytes().len() as u64;
+            seat.received.count(bytes);
         }
         let done = decode::command(&message).and_then(|command| self.dispatch(member, command, fx));
         self.record(fx);
@@ -417,12 +448,21 @@ impl Machine for Reflector {
         done
     }
 
+    fn on_pong(&mut self, member: MemberId, payload: &[u8], fx: &mut Effects<'_>) {
+        let Some(seat) = self.seats.get(&member) else { return };
+        let sent_ms = std::str::from_utf8(payload).ok().and_then(|text| text.parse().ok());
+        let ms = sent_ms.and_then(|sent_ms| fx.now.wall_ms.checked_sub(sent_ms));
+        // Anything else is not of ours, or the wall clock was set.
+        let Some(ms) = ms.filter(|&ms| ms < LATENCY_MS_MAX) else { return };
+        event!(debug, "connection", "pong", self.cx.id(), connection = &*seat.peer,
+            userIp = &*seat.user_ip, latency = ms; "pong after {ms} ms");
+        fx.latency(&seat.user_ip, ms as u32);
+    }
+
     fn on_leave(&mut self, member: MemberId, code: u16, fx: &mut Effects<'_>) {
         let Some(seat) = self.seats.remove(&member) else { return };
         fx.counters.croquet_connections.decrement();
-        event!(info, "connection", "end", self.cx.id(), connection = &*seat.peer,
-            userIp = &*seat.user_ip, code = code, mi = seat.messages_in, bi = seat.bytes_in,
-            s = fx.at().since(seat.since).as_secs(); "client closed connection [{code}]");
+        log_end(self.cx.id(), &seat, self.live.as_deref(), code, fx.now);
         if let Some(waiting) = &mut self.waiting {
             waiting.retain(|&other| other != member);
         }
@@ -510,7 +550,7 @@ impl Machine for Reflector {
 
     fn on_posted(&mut self, result: Result<(), String>, fx: &mut Effects<'_>) {
         if let Err(why) = result
-            && let Some((live, cx)) = self.parts()
+            && let Some((live, cx)) = self.parts_mut()
         {
             live.on_herald_failed(&why, cx, fx);
         }
@@ -547,6 +587,34 @@ impl Machine for Reflector {
         }
         json
     }
+}
+
+impl Seat {
+    /// What its connection was sent, `live` being the session it has joined if it has joined any.
+    fn sent_with(&self, live: Option<&Live>) -> Traffic {
+        match live.filter(|_| self.joined.is_some()) {
+            Some(live) => self.sent.plus(live.stream.told(self.listens)),
+            None => self.sent,
+        }
+    }
+
+    /// Counts a message to it alone.
+    fn count_sent(&mut self, bytes: usize, fx: &Effects<'_>) {
+        self.sent.count(bytes);
+        fx.counters.croquet_traffic.bytes_out.add(bytes as u64);
+    }
+}
+
+fn log_end(id: &str, seat: &Seat, live: Option<&Live>, code: u16, now: Now) {
+    let (received, sent) = (seat.received, seat.sent_with(live));
+    let seconds = now.at.since(seat.since).as_millis().div_ceil(1_000);
+    log::info!(target: "croquet", scope = "connection", event = "end", sessionId = id,
+        connection = &*seat.peer, userIp = &*seat.user_ip, code = code,
+        "json:stats":% = format_args!(
+            r#"{{"mi":{},"mo":{},"bi":{},"bo":{},"s":{seconds}}}"#,
+            received.messages, sent.messages, received.bytes, sent.bytes
+        );
+        "client closed connection [{code}]");
 }
 
 fn log_join(id: &str, seat: &Seat, join: &Join<'_>, now: Now) {

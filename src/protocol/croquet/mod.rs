@@ -6,7 +6,7 @@
 //! Where things are: [`decode`] opens what members send, [`encode`] makes what they are sent,
 //! [`stream`] stamps (with [`clock`] and [`messages`]), [`crowd`] knows who is there and announces
 //! them, [`tally`] counts votes, [`stored`] is what outlives the process, [`live`] is one
-//! incarnation of a session and [`machine`] its life cycle.
+//! incarnation of a session and [`machine`] its life cycle; [`report`] tells the log of a shard.
 //!
 //! Invariants:
 //! - Everything is validated before a sequence number is taken: sequence numbers are consecutive,
@@ -29,6 +29,7 @@ mod herald;
 mod live;
 mod machine;
 mod messages;
+mod report;
 mod stored;
 mod stream;
 mod tally;
@@ -36,6 +37,8 @@ mod tally;
 mod tests;
 
 use std::time::Duration;
+
+pub use report::Report;
 
 use super::{Limits, Liveness, Protocol};
 use crate::session::Close;

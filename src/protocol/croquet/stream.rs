@@ -62,6 +62,36 @@ impl Pace {
     }
 }
 
+/// Messages and their size in bytes, counted up. Only differences mean anything: counters wrap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Traffic {
+    pub(super) messages: u64,
+    pub(super) bytes: u64,
+}
+
+impl Traffic {
+    /// Counts one message.
+    pub(super) fn count(&mut self, bytes: usize) {
+        *self = self.plus(Self { messages: 1, bytes: bytes as u64 });
+    }
+
+    /// The sum of both.
+    pub(super) fn plus(self, other: Self) -> Self {
+        Self {
+            messages: self.messages.wrapping_add(other.messages),
+            bytes: self.bytes.wrapping_add(other.bytes),
+        }
+    }
+
+    /// What came since `earlier`.
+    pub(super) fn since(self, earlier: Self) -> Self {
+        Self {
+            messages: self.messages.wrapping_sub(earlier.messages),
+            bytes: self.bytes.wrapping_sub(earlier.bytes),
+        }
+    }
+}
+
 /// A session's time, sequence, retained messages and ticks.
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -78,6 +108,10 @@ pub(super) struct Stream {
     fill_seen: usize,
     /// Members were told that nothing can be recorded.
     read_only: bool,
+    /// What was said to those who listen.
+    told: Traffic,
+    /// What was said to those who listen to nothing but INFO.
+    told_spectators: Traffic,
 }
 
 impl Stream {
@@ -92,13 +126,45 @@ impl Stream {
     pub(super) fn resumed(clock: Clock, messages: Messages, seq: u32, pace: Pace) -> Self {
         debug_assert!(pace.last_tick_ms <= clock.told_ms() as f64);
         let held = Held::default();
+        let (told, told_spectators) = (Traffic::default(), Traffic::default());
         let (tick_at, rawtime, fill_seen, read_only) = (None, false, 0, false);
-        Self { clock, messages, seq, pace, tick_at, held, rawtime, fill_seen, read_only }
+        Self {
+            clock,
+            messages,
+            seq,
+            pace,
+            tick_at,
+            held,
+            rawtime,
+            fill_seen,
+            read_only,
+            told,
+            told_spectators,
+        }
     }
 
     /// The last sequence number given out.
     pub(super) fn seq(&self) -> u32 {
         self.seq
+    }
+
+    /// What was said to all who listen, or to all who do not.
+    pub(super) fn told(&self, listens: bool) -> Traffic {
+        if listens { self.told } else { self.told_spectators }
+    }
+
+    /// INFO, to everybody.
+    pub(super) fn inform(
+        &mut self,
+        info: &[u8],
+        crowd: &Crowd,
+        cx: &Context,
+        fx: &mut Effects<'_>,
+    ) {
+        let bytes = cx.envelope.info(info, crowd.spectators(), fx);
+        self.told_spectators.count(bytes);
+        fx.counters.croquet_traffic.bytes_out.add((bytes * crowd.spectators().len()) as u64);
+        self.count(bytes, crowd, fx);
     }
 
     /// Ticks and delay as they are now.
@@ -137,7 +203,7 @@ impl Stream {
             return;
         }
         let text = if self.rawtime { body.without_last() } else { body.whole };
-        self.stamp(time, text, self.rawtime, cx, fx);
+        self.stamp(time, text, self.rawtime, crowd, cx, fx);
         self.restart_ticker(crowd, fx.at());
     }
 
@@ -181,7 +247,7 @@ impl Stream {
             self.release(crowd, cx, fx);
         }
         if self.tick_at.is_some_and(|at| at <= fx.at()) {
-            self.tick(cx, fx);
+            self.tick(crowd, cx, fx);
         }
     }
 
@@ -199,7 +265,7 @@ impl Stream {
         let time = self.advance(cx, fx.at());
         let mut start = 0;
         for (end, raw) in held.ends.drain(..) {
-            self.stamp(time, &held.text[start..end], raw, cx, fx);
+            self.stamp(time, &held.text[start..end], raw, crowd, cx, fx);
             start = end;
         }
         held.text.clear();
@@ -219,14 +285,30 @@ impl Stream {
         assert!(self.pace.tick_ms > 0.0);
     }
 
-    fn stamp(&mut self, time: u64, text: &str, raw: bool, cx: &Context, fx: &mut Effects<'_>) {
+    fn stamp(
+        &mut self,
+        time: u64,
+        text: &str,
+        raw: bool,
+        crowd: &Crowd,
+        cx: &Context,
+        fx: &mut Effects<'_>,
+    ) {
         self.seq = self.seq.wrapping_add(1);
         let raw = raw.then(|| self.clock.raw_ms(fx.at()));
         let message = self.messages.push(time, self.seq, text, raw);
-        cx.envelope.recv(message, fx);
+        let bytes = cx.envelope.recv(message, fx);
         fx.record(&[entry::MESSAGE, message]);
+        self.count(bytes, crowd, fx);
         self.pace.last_message_ms = time;
         fx.counters.croquet_messages.increment();
+        fx.counters.croquet_traffic.sends.add(crowd.listening() as u64);
+    }
+
+    /// Counts a message to all who listen.
+    fn count(&mut self, bytes: usize, crowd: &Crowd, fx: &mut Effects<'_>) {
+        self.told.count(bytes);
+        fx.counters.croquet_traffic.bytes_out.add((bytes * crowd.listening()) as u64);
     }
 
     fn hold(&mut self, body: Body<'_>, wait_ms: f64, now: Instant) {
@@ -240,11 +322,13 @@ impl Stream {
         }
     }
 
-    fn tick(&mut self, cx: &Context, fx: &mut Effects<'_>) {
+    fn tick(&mut self, crowd: &Crowd, cx: &Context, fx: &mut Effects<'_>) {
         let time = self.advance(cx, fx.at());
         self.pace.last_tick_ms = time as f64;
-        cx.envelope.tick(time, fx);
+        let bytes = cx.envelope.tick(time, fx);
+        self.count(bytes, crowd, fx);
         fx.counters.croquet_ticks.increment();
+        fx.counters.croquet_traffic.ticks.add(crowd.listening() as u64);
         // In step with the ticks before, unless this one came late: ticks missed stay missed.
         let next = self.tick_at.map(|at| at + self.tick_interval()).filter(|&next| next > fx.at());
         self.tick_at = Some(next.unwrap_or_else(|| fx.at() + self.tick_interval()));
@@ -292,8 +376,8 @@ impl Stream {
         }
         let room = if weight == Weight::Vital { max + reserve(cx.config()) } else { max };
         if fill >= room {
-            cx.envelope.requ(fx);
-            cx.envelope.info(INFO_FULL, crowd.spectators(), fx);
+            self.request(crowd, cx, fx);
+            self.inform(INFO_FULL, crowd, cx, fx);
             return false;
         }
         let headroom = max.saturating_sub(fill);
@@ -301,12 +385,17 @@ impl Stream {
         if seen / every < fill / every {
             event!(warn, "session", "request-snapshot", cx.id(), msgCount = self.messages.len();
                 "{} messages retained, sending REQU", self.messages.len());
-            cx.envelope.requ(fx);
+            self.request(crowd, cx, fx);
             if headroom < (max - cx.config().history_request_snapshot) / 4 {
-                cx.envelope.info(INFO_ALMOST_FULL, crowd.spectators(), fx);
+                self.inform(INFO_ALMOST_FULL, crowd, cx, fx);
             }
         }
         true
+    }
+
+    fn request(&mut self, crowd: &Crowd, cx: &Context, fx: &mut Effects<'_>) {
+        let bytes = cx.envelope.requ(fx);
+        self.count(bytes, crowd, fx);
     }
 
     /// How full the history is, in messages or in as many as its bytes are worth.

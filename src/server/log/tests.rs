@@ -1,6 +1,6 @@
 use std::sync::mpsc;
 
-use log::{Level, Log};
+use log::Level;
 use serde_json::json;
 
 use super::*;
@@ -166,30 +166,15 @@ fn every_level_has_the_severity_collectors_know() {
     assert_eq!(parsed(&items)["severity"], "NOTICE");
 }
 
-/// The only test that takes the process's logger: the macro knows no other.
 #[test]
 fn notice_takes_what_info_takes() {
-    struct Capture(mpsc::Sender<String>);
-    impl Log for Capture {
-        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-            metadata.target() == module_path!()
-        }
-        fn log(&self, record: &Record<'_>) {
-            if self.enabled(record.metadata()) {
-                let _ = self.0.send(line(record, true, 0));
-            }
-        }
-        fn flush(&self) {}
-    }
-    let (sender, lines) = mpsc::channel();
-    log::set_logger(Box::leak(Box::new(Capture(sender)))).unwrap();
-    log::set_max_level(LevelFilter::Trace);
+    capture::start();
     let answer = 42;
     crate::notice!("bare");
     crate::notice!("with {} {answer}", 1);
     crate::notice!(scope = "s", answer; "pairs");
     crate::notice!(scope = "s", "a key" = 1; "pairs {}", 2);
-    let lines: Vec<_> = lines.try_iter().collect();
+    let lines = capture::take();
     assert!(lines.iter().all(|line| line.contains("\"severity\":\"NOTICE\"")), "{lines:?}");
     for (line, part) in lines.iter().zip([
         "\"message\":\"bare\"",
@@ -279,4 +264,17 @@ fn a_writer_that_hangs_costs_lines_and_says_how_many() {
     assert_eq!(all.matches("\"message\":\"line ").count(), LINES_QUEUED_MAX);
     assert!(all.contains("\"message\":\"5 log lines dropped\",\"lines\":5"), "{all}");
     assert_eq!(all.lines().count(), 1 + LINES_QUEUED_MAX + 1);
+}
+
+#[test]
+fn json_is_written_as_it_is() {
+    let (sink, items) = sink(true);
+    log::info!(logger: sink, scope = "s", "json:stats":% = r#"{"mi":1,"of":[2,3]}"#; "m");
+    assert_eq!(parsed(&items)["stats"], json!({"mi": 1, "of": [2, 3]}));
+    let long = format!("[{}0]", "0,".repeat(FIELD_BYTES_MAX));
+    log::info!(logger: sink, scope = "s", "json:list" = long.as_str(); "m");
+    assert!(parsed(&items)["list"].as_str().unwrap().ends_with('…'), "cut, so a text");
+    let (sink, items) = self::sink(false);
+    log::info!(logger: sink, scope = "s", "json:stats" = r#"{"mi":1}"#; "m");
+    assert!(next(&items).ends_with(" m stats={\"mi\":1}\n"));
 }

@@ -1,6 +1,7 @@
 //! Whole turns of whole shards over a network of vectors.
 
 mod chunking;
+mod report;
 mod simulation;
 mod talk;
 mod world;

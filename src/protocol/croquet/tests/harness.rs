@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::Config;
 use super::super::machine::Reflector;
+use super::super::stream::Traffic;
 use crate::protocol::{self, Hello, Loaded, Machine, Message, Open};
 use crate::session::effects::{Effect, RecordName};
 use crate::session::journal::{Batch, Cursor as JournalCursor, Entries, Recorder};
@@ -26,6 +27,8 @@ struct Connection {
     stream: Vec<u8>,
     /// Messages with the time they were sent at, in milliseconds.
     received: Vec<(u64, String)>,
+    /// Messages and their bytes, as a client counts them: chunks together are one message.
+    traffic: Traffic,
     taken: usize,
     admitted: bool,
     closed: Option<Close>,
@@ -54,6 +57,8 @@ pub(super) struct Room {
     unconfirmed: Vec<RecordName>,
     /// What is recorded, for a room that records.
     pub(super) journal: Option<(Batch, JournalCursor)>,
+    /// Round trips that were told: address and milliseconds.
+    pub(super) latencies: Vec<(String, u32)>,
 }
 
 impl Room {
@@ -86,6 +91,7 @@ impl Room {
             holds_stores: false,
             unconfirmed: Vec::new(),
             journal: None,
+            latencies: Vec::new(),
         }
     }
 
@@ -98,7 +104,7 @@ impl Room {
     fn call<R>(&mut self, act: impl FnOnce(&mut Reflector, &mut Effects<'_>) -> R) -> R {
         self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let at = Instant::from_micros(self.now_us);
-        let now = Now { at, wall_ms: 1_700_000_000_000 + self.now_us / 1_000 };
+        let now = Now { at, wall_ms: self.wall_ms() };
         self.outcome.clear();
         let mut fx = Effects::new(
             now,
@@ -118,6 +124,7 @@ impl Room {
         let gone = self.drain();
         self.flush();
         self.machine.invariants();
+        self.check_traffic();
         for (name, close) in gone {
             self.drop_connection(name, close.code, Some(close));
         }
@@ -152,6 +159,10 @@ impl Room {
                     self.stores.push((record, content));
                 }
                 Effect::Post { url, body } => self.posts.push((url, body)),
+                Effect::Latency { start, end, ms } => {
+                    let address = std::str::from_utf8(&self.outcome.bytes[start..end]);
+                    self.latencies.push((address.unwrap().to_owned(), ms));
+                }
                 Effect::Transfer { .. } | Effect::Tell { .. } => {
                     panic!("a reflector has one session only")
                 }
@@ -175,6 +186,18 @@ impl Room {
             connection.closed = close;
             self.call(|machine, fx| machine.on_leave(MemberId(name as u32), code, fx));
         }
+    }
+
+    /// What the machine says it sent is what was received.
+    fn check_traffic(&self) {
+        let mut bytes = 0;
+        for (name, connection) in self.connections.iter().enumerate() {
+            bytes += connection.traffic.bytes;
+            if let Some(sent) = self.machine.sent(MemberId(name as u32)) {
+                assert_eq!(sent, connection.traffic, "connection {name}");
+            }
+        }
+        assert_eq!(self.counters.croquet_traffic.bytes_out.get(), bytes);
     }
 
     /// A connection takes a seat.
@@ -230,6 +253,16 @@ impl Room {
     /// A SEND of `payload` as clients make it.
     pub(super) fn send(&mut self, name: Name, payload: &str) {
         self.act(name, "SEND", json!([0, 0, payload, 0]));
+    }
+
+    /// A connection answers a ping with this payload.
+    pub(super) fn answer_ping(&mut self, name: Name, payload: &[u8]) {
+        self.call(|machine, fx| machine.on_pong(MemberId(name as u32), payload, fx));
+    }
+
+    /// The wall clock, in milliseconds.
+    pub(super) fn wall_ms(&self) -> u64 {
+        1_700_000_000_000 + self.now_us / 1_000
     }
 
     /// A connection ends.
@@ -339,6 +372,9 @@ impl Connection {
             }
         }
         while let Some((text, len)) = frame(&self.stream) {
+            let chunk = text.strip_prefix("_CHUNK");
+            self.traffic.messages += u64::from(!chunk.is_some_and(|chunk| chunk.starts_with('0')));
+            self.traffic.bytes += chunk.map_or(text.len(), |chunk| chunk.len() - 2) as u64;
             self.received.push((ms, text));
             self.stream.drain(..len);
         }

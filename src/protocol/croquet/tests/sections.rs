@@ -468,6 +468,50 @@ fn latencies_and_messages_are_counted() {
 }
 
 #[test]
+fn statistics_count_once_for_each_who_listened() {
+    let (mut room, names) = room_of(&["va", "vb"]);
+    let spectator = room.join(Value::Null, json!({}));
+    let (sends, ticks) =
+        (room.counters.croquet_traffic.sends.get(), room.counters.croquet_traffic.ticks.get());
+    room.take(names[0]);
+    room.send(names[0], "x");
+    assert_eq!(room.counters.croquet_traffic.sends.get(), sends + 2, "spectators hear nothing");
+    room.run_to(room.now_ms() + 100);
+    let heard = room.take_args(names[0], "TICK").len() as u64;
+    assert!(heard > 0);
+    assert_eq!(room.counters.croquet_traffic.ticks.get(), ticks + 2 * heard);
+    let text = r#"{"action":"PULSE"}"#;
+    let bytes_in = room.counters.croquet_traffic.bytes_in.get();
+    room.say(spectator, text);
+    assert_eq!(room.counters.croquet_traffic.bytes_in.get(), bytes_in + text.len() as u64);
+    assert_eq!(room.counters.croquet_traffic.users.get(), 3);
+    room.leave(spectator, 1000);
+    room.enter();
+    assert_eq!(room.counters.croquet_traffic.users.get(), 3, "the most at once");
+}
+
+#[test]
+fn a_round_trip_is_what_clients_report_or_the_answer_to_a_ping() {
+    let mut room = Room::new();
+    let hello = Hello { user_ip: "10.0.0.9".to_owned(), ..Hello::default() };
+    let name = room.enter_as(hello);
+    let wall_ms = room.wall_ms();
+    for payload in [wall_ms, wall_ms - 17, wall_ms - 59_999, wall_ms - 60_000, wall_ms + 1] {
+        room.answer_ping(name, payload.to_string().as_bytes());
+    }
+    for payload in [&b""[..], b"are you there?", b"-1", b"\xFF", b"99999999999999999999"] {
+        room.answer_ping(name, payload);
+    }
+    room.join_again(name, json!("va"), json!({}));
+    for latency in [json!(9), json!(0), json!(60_000), json!("x"), json!(59_999.5)] {
+        room.act(name, "SEND", json!([0, 0, "x", latency]));
+    }
+    let all: Vec<u32> = room.latencies.iter().map(|&(_, ms)| ms).collect();
+    assert_eq!(all, [0, 17, 59_999, 9, 59_999]);
+    assert!(room.latencies.iter().all(|(address, _)| address == "10.0.0.9"));
+}
+
+#[test]
 fn snapshots_are_requested_as_the_history_fills() {
     let (mut room, names) = room_of(&["va"]);
     room.run_to(60_000);
