@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use glommio::{LocalExecutorBuilder, Placement};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 use crate::net::listen::listen;
@@ -373,6 +373,8 @@ fn watch_signals(notify: Sender<Notice>) -> Result<(), Error> {
         what: "watch for signals",
         reason: error.to_string(),
     };
+    // Its default ends the process: a limit on the size of files fails the write instead.
+    signal_hook::flag::register(SIGXFSZ, Arc::default()).map_err(failed)?;
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(failed)?;
     let watch = move || {
         for _ in signals.forever() {

@@ -87,6 +87,7 @@ counters! {
     Counter accepted = "lockstep_accepted_total", "Connections accepted.";
     Counter handed_off = "lockstep_handed_off_total", "Connections handed to the shard that owns their session.";
     Counter refused = "lockstep_refused_total", "Connections refused because a limit was reached.";
+    Counter accept_pauses = "lockstep_accept_pauses_total", "Pauses in accepting because the process or the machine was out of descriptors or memory.";
     Counter bytes_in = "lockstep_received_bytes_total", "Bytes received.";
     Counter bytes_out = "lockstep_sent_bytes_total", "Bytes sent.";
     Counter messages_in = "lockstep_messages_received_total", "Messages received from members.";

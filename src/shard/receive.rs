@@ -27,6 +27,7 @@ impl<T: Transport> Shard<T> {
     }
 
     pub(super) fn on_accept_paused(&mut self, listener: u16, errno: i32) {
+        self.counters.accept_pauses.increment();
         log::warn!(
             scope = "process", event = "accept-paused", errno = errno;
             "cannot accept connections for now (errno {errno}): raise the limit of open files \

@@ -245,6 +245,14 @@ fn refused(path: &Path, error: &io::Error) -> FileError {
     let path = path.display().to_string();
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => FileError::DiskFull { path },
+        ErrorKind::FileTooLarge => FileError::SizeLimit { path },
+        _ if is_out_of_descriptors(error) => FileError::TooMany,
         _ => FileError::Io { path, error: error.to_string() },
     }
+}
+
+/// No descriptor is left, to the process or to the machine: that passes.
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }

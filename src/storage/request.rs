@@ -216,6 +216,14 @@ pub enum FileError {
         /// The request's path.
         path: String,
     },
+    /// The file is longer than the process may write.
+    #[error(
+        "{path}: larger than this process may write (RLIMIT_FSIZE): raise it (LimitFSIZE=infinity under systemd, `ulimit -f unlimited` in a shell)"
+    )]
+    SizeLimit {
+        /// The request's path.
+        path: String,
+    },
     /// Too many files are open, for reading or for upload.
     #[error("too many files in use at once")]
     TooMany,
@@ -243,7 +251,7 @@ impl FileError {
             Self::NotFound => 404,
             Self::Conflict { .. } => 409,
             Self::TooLarge { .. } => 413,
-            Self::Full { .. } | Self::DiskFull { .. } => 507,
+            Self::Full { .. } | Self::DiskFull { .. } | Self::SizeLimit { .. } => 507,
             Self::TooMany => 503,
             Self::Gone | Self::Io { .. } | Self::Internal => 500,
         }

@@ -6,6 +6,7 @@
 mod crashes;
 mod croquet_bad_input;
 mod croquet_clients;
+mod faults;
 mod files;
 mod http;
 mod logs;
