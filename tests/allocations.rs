@@ -1,5 +1,5 @@
-//! Relaying a message allocates nothing: counted by the allocator, over whole turns of a shard with
-//! the in-memory network.
+//! Relaying a message allocates nothing, and sessions and members at rest hold little: counted by the
+//! allocator, over whole turns of a shard with the in-memory network.
 #![allow(unsafe_code)] // a global allocator cannot be written without
 
 #[path = "../src/shard/tests/world.rs"]
@@ -22,38 +22,47 @@ const WARM_UP: usize = 4_200;
 /// What fits into one of the segments that a session retains its messages in, in bytes.
 const SEGMENT_BYTES: u64 = 64 << 10;
 
+/// What a session at rest may hold besides what it retains, and what an idle member may, in bytes.
+const SESSION_BYTES_MAX: i64 = 1 << 10;
+const MEMBER_BYTES_MAX: i64 = 512;
+
 struct Counting;
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    /// Bytes allocated by this thread, less those it freed.
+    static HELD: Cell<i64> = const { Cell::new(0) };
 }
 
-fn count() {
-    // A thread that is ending has no count any more.
-    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+fn count(bytes: i64) {
+    // A thread that is ending has no counts any more.
+    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + u64::from(bytes > 0)));
+    let _ = HELD.try_with(|held| held.set(held.get() + bytes));
 }
 
 // SAFETY: everything is forwarded to the system's allocator as it came.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size() as i64);
         // SAFETY: the caller's contract is passed on.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size() as i64);
         // SAFETY: the caller's contract is passed on.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
-        count();
+        count(bytes as i64);
+        count(-(layout.size() as i64));
         // SAFETY: the caller's contract is passed on.
         unsafe { System.realloc(pointer, layout, bytes) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(-(layout.size() as i64));
         // SAFETY: the caller's contract is passed on.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -192,4 +201,52 @@ fn asking_the_silent_allocates_nothing() {
     assert_eq!(allocations(|| round(&mut session)), 0);
     assert!(session.world.count(|counters| counters.sends.get()) > before + MEMBERS as u64);
     assert_eq!(session.world.count(|counters| counters.silent_closed.get()), 0);
+}
+
+/// Bytes that a shard with so many sessions of so many members holds when nothing happens any more:
+/// those that are freed with it.
+fn bytes_at_rest(sessions: usize, members: usize) -> i64 {
+    let mut setup = Setup::new(Profile::Only(&croquet::PROTOCOL));
+    setup.connections_max = usize::MAX;
+    let mut world = World::new(setup);
+    for session in 0..sessions {
+        let id = format!("{session:043}");
+        for user in 0..members {
+            let peer = world.dial(0, &format!("/{id}"));
+            world.turn();
+            world.network.discard(peer.connection);
+            world.network.deliver(peer.connection, &croquet_join(&id, user));
+            world.turn();
+        }
+    }
+    world.settle();
+    // Announcements, ticks, and the first ping.
+    world.pass(Duration::from_millis(1_500));
+    assert_eq!(world.count(|counters| counters.sessions.get()), sessions as u64);
+    assert_eq!(world.count(|counters| counters.members.get()), (sessions * members) as u64);
+    let before = HELD.with(Cell::get);
+    world.shards.clear();
+    before - HELD.with(Cell::get)
+}
+
+/// What a further session costs besides its only member, and a further member of a session.
+fn further() -> (i64, i64) {
+    let few = bytes_at_rest(1_000, 1);
+    let session_and_member = (bytes_at_rest(3_000, 1) - few) / 2_000;
+    let member = (bytes_at_rest(1, 3_000) - bytes_at_rest(1, 1_000)) / 2_000;
+    (session_and_member - member, member)
+}
+
+/// What the sessions here retain: the announcement of their first member, and its length.
+const RETAINED: i64 =
+    r#",[200,4294967281,{"what":"users","active":1,"total":1,"joined":["u0"],"_size":59}]"#.len()
+        as i64
+        + 4;
+
+#[test]
+fn what_is_at_rest_is_small() {
+    let (session, member) = further();
+    println!("a session holds {session} bytes, {RETAINED} of them retained; a member {member}");
+    assert!(session - RETAINED <= SESSION_BYTES_MAX, "a further session holds {session} bytes");
+    assert!(member <= MEMBER_BYTES_MAX, "a further member holds {member} bytes");
 }

@@ -21,13 +21,22 @@ pub const RING_BYTES_MIN: usize = 4 << 10;
 const POOLED_RING_BYTES_MAX: usize = 256 << 10;
 /// Rings a pool keeps for each size.
 const POOLED_RINGS_PER_SIZE: usize = 16;
-/// Room for entry ends that a history at rest may keep.
-const REST_ENDS_MAX: usize = 32;
+/// Room for entry ends that a buffer in the pool may keep.
+const POOLED_ENDS_MAX: usize = 1024;
+
+/// What a history holds while it is not at rest.
+#[derive(Debug)]
+struct Buffer {
+    ring: Box<[u8]>,
+    /// Where each retained entry ends, oldest first.
+    ends: VecDeque<Position>,
+}
 
 /// Rings not in use, by size; one pool a shard.
 #[derive(Debug, Default)]
 pub struct RingPool {
-    by_size: [Vec<Box<[u8]>>; Self::SIZES],
+    #[allow(clippy::vec_box)] // boxed where they are used: a history at rest has one pointer
+    by_size: [Vec<Box<Buffer>>; Self::SIZES],
 }
 
 impl RingPool {
@@ -37,19 +46,20 @@ impl RingPool {
         (bytes / RING_BYTES_MIN).trailing_zeros() as usize
     }
 
-    fn take(&mut self, bytes: usize) -> Box<[u8]> {
+    fn take(&mut self, bytes: usize) -> Box<Buffer> {
         debug_assert!(bytes.is_power_of_two() && bytes >= RING_BYTES_MIN);
-        self.by_size
-            .get_mut(Self::class(bytes))
-            .and_then(Vec::pop)
-            .unwrap_or_else(|| vec![0; bytes].into_boxed_slice())
+        self.by_size.get_mut(Self::class(bytes)).and_then(Vec::pop).unwrap_or_else(|| {
+            Box::new(Buffer { ring: vec![0; bytes].into_boxed_slice(), ends: VecDeque::new() })
+        })
     }
 
-    fn give(&mut self, ring: Box<[u8]>) {
-        if let Some(free) = self.by_size.get_mut(Self::class(ring.len()))
+    fn give(&mut self, mut buffer: Box<Buffer>) {
+        debug_assert!(buffer.ends.is_empty());
+        if let Some(free) = self.by_size.get_mut(Self::class(buffer.ring.len()))
             && free.len() < POOLED_RINGS_PER_SIZE
         {
-            free.push(ring);
+            buffer.ends.shrink_to(POOLED_ENDS_MAX);
+            free.push(buffer);
         }
     }
 
@@ -57,7 +67,8 @@ impl RingPool {
     pub fn invariants(&self) {
         for (class, free) in self.by_size.iter().enumerate() {
             assert!(free.len() <= POOLED_RINGS_PER_SIZE);
-            assert!(free.iter().all(|ring| ring.len() == RING_BYTES_MIN << class));
+            assert!(free.iter().all(|buffer| buffer.ring.len() == RING_BYTES_MIN << class));
+            assert!(free.iter().all(|buffer| buffer.ends.is_empty()));
         }
     }
 }
@@ -65,11 +76,10 @@ impl RingPool {
 /// What a session has said and not every member has been sent yet.
 #[derive(Debug, Default)]
 pub struct History {
-    ring: Box<[u8]>,
+    /// None at rest.
+    buffer: Option<Box<Buffer>>,
     tail: Position,
     head: Position,
-    /// Where each retained entry ends, oldest first.
-    ends: VecDeque<Position>,
 }
 
 impl History {
@@ -100,7 +110,7 @@ impl History {
 
     /// Size of the ring now held, in bytes; 0 at rest.
     pub fn capacity(&self) -> usize {
-        self.ring.len()
+        self.buffer.as_ref().map_or(0, |buffer| buffer.ring.len())
     }
 
     /// Appends one entry: a whole WebSocket frame whose payload is the concatenation of `parts`.
@@ -109,13 +119,16 @@ impl History {
     pub fn append(&mut self, kind: FrameKind, parts: &[&[u8]], pool: &mut RingPool) -> Position {
         let payload: usize = parts.iter().map(|part| part.len()).sum();
         let header = Header::new(kind, payload);
-        self.reserve(header.as_bytes().len() + payload, pool);
-        self.copy_in(header.as_bytes());
-        for part in parts {
-            self.copy_in(part);
+        let mut at = self.head;
+        let buffer = self.reserve(header.as_bytes().len() + payload, pool);
+        for part in std::iter::once(&header.as_bytes()).chain(parts) {
+            let start = index(&buffer.ring, at);
+            copy_wrapped(&mut buffer.ring, start, part);
+            at += part.len() as u64;
         }
-        self.ends.push_back(self.head);
-        self.head
+        buffer.ends.push_back(at);
+        self.head = at;
+        at
     }
 
     /// The bytes between two positions as at most two slices, in order.
@@ -124,12 +137,11 @@ impl History {
     /// If the range is not retained: a cursor behind the tail is a bug of the shard.
     pub fn slices(&self, from: Position, to: Position) -> (&[u8], &[u8]) {
         assert!(self.tail <= from && from <= to && to <= self.head, "range is not retained");
-        if from == to {
-            return (&[], &[]);
-        }
-        let (start, len) = (self.index(from), (to - from) as usize);
-        let first = len.min(self.ring.len() - start);
-        (&self.ring[start..start + first], &self.ring[..len - first])
+        let Some(buffer) = self.buffer.as_ref().filter(|_| from < to) else { return (&[], &[]) };
+        let ring = &buffer.ring;
+        let (start, len) = (index(ring, from), (to - from) as usize);
+        let first = len.min(ring.len() - start);
+        (&ring[start..start + first], &ring[..len - first])
     }
 
     /// The end of the entry that `position` lies inside of; `position` itself on a boundary.
@@ -140,73 +152,77 @@ impl History {
             // The tail is always a boundary, see `trim`.
             return position;
         }
-        let at = self.ends.partition_point(|&end| end < position);
-        self.ends.get(at).copied().unwrap_or(self.head)
+        let Some(Buffer { ends, .. }) = self.buffer.as_deref() else { return self.head };
+        let at = ends.partition_point(|&end| end < position);
+        ends.get(at).copied().unwrap_or(self.head)
     }
 
     /// Length of the newest entry, in bytes; 0 if none is retained.
     pub fn last_entry_len(&self) -> usize {
-        let mut ends = self.ends.iter().rev();
+        let Some(buffer) = &self.buffer else { return 0 };
+        let mut ends = buffer.ends.iter().rev();
         ends.next().map_or(0, |end| (end - ends.next().copied().unwrap_or(self.tail)) as usize)
     }
 
     /// Forgets whole entries before `position`, the cursor of the slowest member. An emptied ring
     /// goes back to the pool.
     pub fn trim(&mut self, position: Position, pool: &mut RingPool) {
-        while let Some(&end) = self.ends.front()
+        let Some(Buffer { ends, .. }) = self.buffer.as_deref_mut() else { return };
+        while let Some(&end) = ends.front()
             && end <= position
         {
             self.tail = end;
-            self.ends.pop_front();
+            ends.pop_front();
         }
-        if self.is_empty() && !self.ring.is_empty() {
-            pool.give(std::mem::take(&mut self.ring));
-            if self.ends.capacity() > REST_ENDS_MAX {
-                self.ends.shrink_to(REST_ENDS_MAX);
-            }
+        if self.is_empty()
+            && let Some(buffer) = self.buffer.take()
+        {
+            pool.give(buffer);
         }
     }
 
     /// What must hold between any two calls.
     pub fn invariants(&self) {
         assert!(self.tail <= self.head);
-        assert!(self.ring.is_empty() || self.ring.len().is_power_of_two());
-        assert!(self.len() <= self.ring.len());
-        assert_eq!(self.is_empty(), self.ends.is_empty());
-        assert_eq!(self.ends.back().copied().unwrap_or(self.head), self.head);
-        assert!(self.ends.front().is_none_or(|&first| first > self.tail));
-        assert!(self.ends.iter().is_sorted());
+        let Some(Buffer { ring, ends }) = self.buffer.as_deref() else {
+            return assert!(self.is_empty());
+        };
+        assert!(ring.len().is_power_of_two());
+        assert!(self.len() <= ring.len());
+        assert_eq!(self.is_empty(), ends.is_empty());
+        assert_eq!(ends.back().copied().unwrap_or(self.head), self.head);
+        assert!(ends.front().is_none_or(|&first| first > self.tail));
+        assert!(ends.iter().is_sorted());
     }
 
-    fn index(&self, position: Position) -> usize {
-        (position & (self.ring.len() as u64 - 1)) as usize
-    }
-
-    /// Makes room for `more` bytes, moving to a larger ring if need be.
-    fn reserve(&mut self, more: usize, pool: &mut RingPool) {
+    /// The buffer with room for `more` bytes; a larger one if need be.
+    fn reserve(&mut self, more: usize, pool: &mut RingPool) -> &mut Buffer {
         let needed = self.len() + more;
-        if needed <= self.ring.len() {
-            return;
+        if needed > self.capacity() {
+            self.grow(needed, pool);
         }
+        self.buffer.as_deref_mut().expect("every entry has a header, so there was room to make")
+    }
+
+    fn grow(&mut self, needed: usize, pool: &mut RingPool) {
         let mut larger = pool.take(needed.next_power_of_two().max(RING_BYTES_MIN));
-        let mask = larger.len() as u64 - 1;
         let (first, second) = self.slices(self.tail, self.head);
         let mut at = self.tail;
         for slice in [first, second] {
-            copy_wrapped(&mut larger, (at & mask) as usize, slice);
+            let start = index(&larger.ring, at);
+            copy_wrapped(&mut larger.ring, start, slice);
             at += slice.len() as u64;
         }
-        let old = std::mem::replace(&mut self.ring, larger);
-        if !old.is_empty() {
+        if let Some(mut old) = self.buffer.take() {
+            std::mem::swap(&mut old.ends, &mut larger.ends);
             pool.give(old);
         }
+        self.buffer = Some(larger);
     }
+}
 
-    fn copy_in(&mut self, bytes: &[u8]) {
-        let at = self.index(self.head);
-        copy_wrapped(&mut self.ring, at, bytes);
-        self.head += bytes.len() as u64;
-    }
+fn index(ring: &[u8], position: Position) -> usize {
+    (position & (ring.len() as u64 - 1)) as usize
 }
 
 fn copy_wrapped(ring: &mut [u8], at: usize, bytes: &[u8]) {

@@ -5,6 +5,7 @@
 //! the upgrade request said.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use super::Shard;
 use super::connections::{Phase, Seat};
@@ -13,7 +14,7 @@ use super::placement;
 use super::sessions::{self, Session};
 use crate::codec::websocket::Decoder;
 use crate::net::Transport;
-use crate::protocol::{Hello, Open, Protocol};
+use crate::protocol::{Hello, Limits, Open, Protocol};
 use crate::session::{Close, History};
 
 /// A connection on its way into a session.
@@ -80,6 +81,10 @@ impl<T: Transport> Shard<T> {
 
     fn seat(&mut self, index: u32, session: u32) {
         let Some(place) = self.sessions.get_mut(session).map(|session| {
+            if session.members.capacity() == 0 {
+                // Many sessions have one member only.
+                session.members.reserve_exact(1);
+            }
             session.members.push(index);
             session.members.len() as u32 - 1
         }) else {
@@ -98,6 +103,17 @@ impl<T: Transport> Shard<T> {
                 refilled_ms: 0,
             });
         }
+    }
+
+    /// The limits of a protocol's connections, shared by its sessions.
+    fn limits_of(&mut self, protocol: &'static Protocol) -> Rc<Limits> {
+        let known = self.limits.iter().find(|(name, _)| *name == protocol.name);
+        if let Some((_, limits)) = known {
+            return Rc::clone(limits);
+        }
+        let limits = Rc::new((protocol.limits)(&self.config.protocols));
+        self.limits.push((protocol.name, Rc::clone(&limits)));
+        limits
     }
 
     /// The session of this key; opened if it is not there. Fails for one that cannot be opened.
@@ -121,10 +137,11 @@ impl<T: Transport> Shard<T> {
         };
         let timer = self.wheel.add(super::Timer::Session(self.sessions.next_index()));
         self.counters.sessions.increment();
+        let limits = self.limits_of(protocol);
         let index = self.sessions.insert(Session {
             name: name.into_boxed_str(),
             protocol,
-            limits: (protocol.limits)(&self.config.protocols),
+            limits,
             machine: (protocol.open)(open),
             history: History::new(),
             members: Vec::new(),

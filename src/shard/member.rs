@@ -24,7 +24,9 @@ impl<T: Transport> Shard<T> {
         let session = seat.session;
         // Taken out so that a message borrowed from it can be handed to the machine.
         let mut decoder = std::mem::take(&mut seat.decoder);
-        let Some(limits) = self.sessions.get(session).map(|session| session.limits) else { return };
+        let Some(limits) = self.sessions.get(session).map(|session| *session.limits) else {
+            return;
+        };
         let frame_limits = websocket::Limits {
             message_bytes_max: limits.message_bytes_max,
             fragments_max: limits.fragments_max,

@@ -36,6 +36,7 @@ mod timers;
 pub mod turn;
 pub mod wheel;
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,6 +117,8 @@ pub struct Shard<T: Transport> {
     counters: CountersOfShard,
     storage: storage::Client,
     journaling: journaling::State,
+    /// Of each protocol that has had a session here.
+    limits: Vec<(&'static str, Rc<protocol::Limits>)>,
     /// Questions to other shards that are not fully answered.
     questions: http::Questions,
     draining: bool,
@@ -196,6 +199,7 @@ impl<T: Transport> Shard<T> {
             counters,
             storage: links.storage,
             journaling,
+            limits: Vec::new(),
             questions: http::Questions::default(),
             draining: false,
             stores_pending: 0,

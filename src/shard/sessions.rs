@@ -1,11 +1,16 @@
 //! The table of sessions this shard owns.
 
+use std::hash::BuildHasher as _;
+use std::rc::Rc;
+
+use foldhash::quality::RandomState;
+use hashbrown::HashTable;
+
 use super::table::Table;
 use super::wheel::TimerId;
 use crate::protocol::{Limits, Machine, Protocol};
 use crate::session::History;
 use crate::session::journal::Cursor;
-use crate::session::map::GuardedMap;
 
 /// One session: its state machine, what it says, and who listens.
 #[derive(Debug)]
@@ -13,7 +18,7 @@ pub(super) struct Session {
     /// Protocol and key, see [`name`].
     pub(super) name: Box<str>,
     pub(super) protocol: &'static Protocol,
-    pub(super) limits: Limits,
+    pub(super) limits: Rc<Limits>,
     pub(super) machine: Box<dyn Machine>,
     pub(super) history: History,
     /// Indexes of its members' connections.
@@ -38,13 +43,17 @@ pub(super) fn name(protocol: &Protocol, key: &str) -> String {
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     slots: Table<Session>,
-    by_name: GuardedMap<Box<str>, u32>,
+    /// Indexes by the hash of the name, which stands in the session only. Names are chosen by peers:
+    /// the hash is seeded.
+    by_name: HashTable<u32>,
+    hasher: RandomState,
     generation: u32,
 }
 
 impl Sessions {
     pub(super) fn find(&self, name: &str) -> Option<u32> {
-        self.by_name.get(name).copied()
+        let hash = self.hasher.hash_one(name);
+        self.by_name.find(hash, |&index| *self.slots[index].name == *name).copied()
     }
 
     pub(super) fn next_index(&self) -> u32 {
@@ -54,15 +63,19 @@ impl Sessions {
     pub(super) fn insert(&mut self, mut session: Session) -> u32 {
         self.generation = (self.generation + 1) & crate::net::GENERATION_MASK;
         session.generation = self.generation;
-        let name = session.name.clone();
+        let hash = self.hasher.hash_one(&*session.name);
         let index = self.slots.insert(session);
-        self.by_name.insert(name, index);
+        let Self { slots, hasher, by_name, .. } = self;
+        by_name.insert_unique(hash, index, |&index| hasher.hash_one(&*slots[index].name));
         index
     }
 
     pub(super) fn remove(&mut self, index: u32) -> Option<Session> {
         let session = self.slots.remove(index)?;
-        self.by_name.remove(&session.name);
+        let hash = self.hasher.hash_one(&*session.name);
+        if let Ok(entry) = self.by_name.find_entry(hash, |&other| other == index) {
+            entry.remove();
+        }
         Some(session)
     }
 

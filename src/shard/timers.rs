@@ -52,7 +52,7 @@ impl<T: Transport> Shard<T> {
         let paused = connection.paused;
         let Phase::Member(seat) = &mut connection.phase else { return };
         let Some(session) = self.sessions.get(seat.session) else { return };
-        let (protocol, limits) = (session.protocol, session.limits);
+        let (protocol, rate) = (session.protocol, session.limits.messages_per_second_max);
         let liveness = &protocol.liveness;
         if stuck {
             self.counters.slow_closed.increment();
@@ -73,7 +73,6 @@ impl<T: Transport> Shard<T> {
             self.counters.silent_closed.increment();
             return self.close_member(index, close);
         }
-        let rate = limits.messages_per_second_max;
         let may_go_on = seat.rate_wait_ms(rate, now.at.as_millis()) == 0;
         let greet =
             !seat.greeted && liveness.first_ping.is_some_and(|after| now.at >= since + after);

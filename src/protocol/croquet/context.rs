@@ -9,7 +9,9 @@ use crate::protocol;
 /// What a session's parts are handed with each call.
 #[derive(Debug)]
 pub(super) struct Context {
-    id: Box<str>,
+    /// The session id, if it stands escaped in the envelope.
+    #[allow(clippy::box_collection)] // a word of nearly every session
+    odd_id: Option<Box<String>>,
     config: Arc<protocol::Config>,
     pub(super) envelope: Envelope,
     /// Whether records are stored.
@@ -19,12 +21,17 @@ pub(super) struct Context {
 impl Context {
     /// The context of session `id`.
     pub(super) fn new(id: String, config: Arc<protocol::Config>, durable: bool) -> Self {
-        Self { envelope: Envelope::new(&id), id: id.into(), config, durable }
+        let envelope = Envelope::new(&id);
+        let odd_id = (envelope.raw_id() != id).then(|| Box::new(id));
+        Self { odd_id, config, envelope, durable }
     }
 
     /// The session id.
     pub(super) fn id(&self) -> &str {
-        &self.id
+        match &self.odd_id {
+            Some(id) => id,
+            None => self.envelope.raw_id(),
+        }
     }
 
     /// The reflector's settings.

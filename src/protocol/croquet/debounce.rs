@@ -9,33 +9,37 @@ use crate::session::Instant;
 /// Message ids remembered; the one not heard of for the longest time goes first.
 const IDS_MAX: usize = 64;
 
+type Accepted = Vec<(Box<str>, Instant)>;
+
 /// When messages were last accepted, by id, the least recent first.
 #[derive(Debug, Default)]
 pub(super) struct Debounce {
-    accepted: Vec<(Box<str>, Instant)>,
+    #[allow(clippy::box_collection)] // a word of a session without tags
+    accepted: Option<Box<Accepted>>,
 }
 
 impl Debounce {
     /// Whether a message with these tags is heard now; remembers it if so.
     pub(super) fn accept(&mut self, tags: Tags<'_>, now: Instant) -> bool {
-        let known = self.accepted.iter().position(|(id, _)| **id == *tags.msg_id);
+        let accepted = &mut **self.accepted.get_or_insert_default();
+        let known = accepted.iter().position(|(id, _)| **id == *tags.msg_id);
         let mut entry = match known {
             Some(at) => {
                 let quiet = Duration::try_from_secs_f64(tags.debounce_ms / 1_000.0);
-                if now.since(self.accepted[at].1) <= quiet.unwrap_or(Duration::MAX) {
+                if now.since(accepted[at].1) <= quiet.unwrap_or(Duration::MAX) {
                     return false;
                 }
-                self.accepted.remove(at)
+                accepted.remove(at)
             }
             None => {
-                if self.accepted.len() == IDS_MAX {
-                    self.accepted.remove(0);
+                if accepted.len() == IDS_MAX {
+                    accepted.remove(0);
                 }
                 (tags.msg_id.into(), now)
             }
         };
         entry.1 = now;
-        self.accepted.push(entry);
+        accepted.push(entry);
         true
     }
 }
@@ -66,7 +70,7 @@ mod tests {
         for id in 0..1_000 {
             assert!(accept(&mut debounce, &id.to_string(), 1e9, id));
         }
-        assert_eq!(debounce.accepted.len(), IDS_MAX);
+        assert_eq!(debounce.accepted.as_ref().unwrap().len(), IDS_MAX);
         assert!(accept(&mut debounce, "0", 1e9, 1_000), "forgotten");
         assert!(!accept(&mut debounce, "999", 1e9, 1_000));
     }

@@ -20,38 +20,47 @@ const SHARED_PIECE_BYTES_MIN: usize = 1 << 10;
 #[derive(Debug)]
 pub(super) struct Envelope {
     /// `{"id":"…","action":"`
-    head: Box<[u8]>,
+    head: Box<str>,
 }
+
+const HEAD_BEFORE_ID: &str = "{\"id\":\"";
+const HEAD_AFTER_ID: &str = "\",\"action\":\"";
 
 impl Envelope {
     /// The envelope of session `id`.
     pub(super) fn new(id: &str) -> Self {
-        let mut head = b"{\"id\":".to_vec();
-        json::write_string(&mut head, id);
-        head.extend_from_slice(b",\"action\":\"");
-        Self { head: head.into_boxed_slice() }
+        let mut quoted = Vec::new();
+        json::write_string(&mut quoted, id);
+        let quoted = String::from_utf8(quoted).expect("JSON strings are UTF-8");
+        let raw = &quoted[1..quoted.len() - 1];
+        Self { head: [HEAD_BEFORE_ID, raw, HEAD_AFTER_ID].concat().into() }
+    }
+
+    /// The session id as it stands in JSON: itself, unless it has characters that are escaped.
+    pub(super) fn raw_id(&self) -> &str {
+        &self.head[HEAD_BEFORE_ID.len()..self.head.len() - HEAD_AFTER_ID.len()]
     }
 
     /// RECV: one message in replay form, `[time,seq,…]`, to all who listen.
     pub(super) fn recv(&self, message: &[u8], fx: &mut Effects<'_>) -> usize {
-        broadcast(&[&self.head, b"RECV\",\"args\":", message, b"}"], fx)
+        broadcast(&[self.head.as_bytes(), b"RECV\",\"args\":", message, b"}"], fx)
     }
 
     /// TICK: the time, to all who listen.
     pub(super) fn tick(&self, time_ms: u64, fx: &mut Effects<'_>) -> usize {
         let mut digits = itoa::Buffer::new();
         let time = digits.format(time_ms).as_bytes();
-        broadcast(&[&self.head, b"TICK\",\"args\":", time, b"}"], fx)
+        broadcast(&[self.head.as_bytes(), b"TICK\",\"args\":", time, b"}"], fx)
     }
 
     /// REQU: please make a snapshot.
     pub(super) fn requ(&self, fx: &mut Effects<'_>) -> usize {
-        broadcast(&[&self.head, b"REQU\"}"], fx)
+        broadcast(&[self.head.as_bytes(), b"REQU\"}"], fx)
     }
 
     /// INFO to all who listen, and to those who do not.
     pub(super) fn info(&self, info: &[u8], others: &[MemberId], fx: &mut Effects<'_>) -> usize {
-        let parts: [&[u8]; 4] = [&self.head, b"INFO\",\"args\":", info, b"}"];
+        let parts: [&[u8]; 4] = [self.head.as_bytes(), b"INFO\",\"args\":", info, b"}"];
         for &member in others {
             fx.reply(member, FrameKind::Text, &parts);
         }
@@ -60,7 +69,7 @@ impl Envelope {
 
     /// What comes before the arguments of a SYNC.
     pub(super) fn sync_head(&self) -> Vec<u8> {
-        [&self.head[..], b"SYNC\",\"args\":"].concat()
+        [self.head.as_bytes(), b"SYNC\",\"args\":"].concat()
     }
 }
 

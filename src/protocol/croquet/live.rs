@@ -44,7 +44,7 @@ pub(super) struct About {
     /// Of the last who joined, like what follows.
     pub(super) url: Box<str>,
     pub(super) herald_url: Option<Box<str>>,
-    pub(super) leave_delay: Duration,
+    pub(super) leave_delay_ms: u32,
     pub(super) flags: Flags,
 }
 
@@ -59,7 +59,8 @@ pub(super) struct Snapshot {
 /// What a record told, to see whether there is anything new to tell.
 #[derive(Clone, Debug, PartialEq)]
 struct Told {
-    snapshot_ms: Option<f64>,
+    /// -1 for none.
+    snapshot_ms: f64,
     seq: u32,
     time_ms: u64,
 }
@@ -77,7 +78,7 @@ pub(super) struct Live {
     pub(super) timeline: Box<str>,
     debounce: Debounce,
     /// URL and size of the last post to the herald.
-    heralded: Option<(Box<str>, usize)>,
+    heralded: Option<Box<(Box<str>, usize)>>,
     /// What was stored last; none if that failed.
     stored: Option<Told>,
     stored_at: Option<Instant>,
@@ -140,7 +141,7 @@ impl Live {
             .as_deref()
             .filter(|url| herald::is_allowed(url, &cx.config().herald_hosts))
             .map(Box::from);
-        self.about.leave_delay = Duration::from_secs_f64(leave_delay_ms / 1_000.0);
+        self.about.leave_delay_ms = leave_delay_ms.ceil() as u32;
         self.about.flags = join.flags;
         self.stream.rawtime = join.flags.rawtime;
     }
@@ -299,7 +300,7 @@ impl Live {
         cx: &Context,
         fx: &mut Effects<'_>,
     ) {
-        let at = fx.at() + self.about.leave_delay;
+        let at = fx.at() + Duration::from_millis(self.about.leave_delay_ms.into());
         self.crowd.hang_up(member, serial, at, fx.at(), users_interval(cx));
         self.stream.audience_changed(&self.crowd, fx.at());
     }
@@ -477,14 +478,14 @@ impl Live {
             write_users(&mut body, self.crowd.users().filter(Option::is_some));
             announcement.write_lists(&mut body);
             body.push('}');
-            self.heralded = Some((url.clone(), body.len()));
+            self.heralded = Some(Box::new((url.clone(), body.len())));
             fx.post(url.clone().into_string(), body);
         }
     }
 
     /// The herald was not reached (§8).
     pub(super) fn on_herald_failed(&mut self, why: &str, cx: &Context, fx: &mut Effects<'_>) {
-        let Some((url, bytes)) = &self.heralded else { return };
+        let Some((url, bytes)) = self.heralded.as_deref() else { return };
         event!(warn, "session", "herald-failed", cx.id(), endpoint = &**url, err = why;
             "heralding failed: {why}");
         let mut info = b"{\"code\":\"HERALDING_FAILED\",\"msg\":".to_vec();
@@ -532,7 +533,7 @@ impl Live {
 
     fn told(&self) -> Told {
         Told {
-            snapshot_ms: self.snapshot.as_ref().map(|snapshot| snapshot.time_ms),
+            snapshot_ms: self.snapshot.as_ref().map_or(-1.0, |snapshot| snapshot.time_ms),
             seq: self.stream.seq(),
             time_ms: self.stream.clock.told_ms(),
         }

@@ -38,7 +38,8 @@ pub(super) struct Reflector {
     seats: Map<MemberId, Box<Seat>>,
     live: Option<Box<Live>>,
     /// Those who joined while the stored session is loaded, in order; none if it is loaded.
-    waiting: Option<Vec<MemberId>>,
+    #[allow(clippy::box_collection)] // a word of a session that waits for nothing
+    waiting: Option<Box<Vec<MemberId>>>,
     /// Names the load that is awaited.
     ticket: u32,
     /// When the session ends if nobody joins before.
@@ -57,7 +58,8 @@ pub(super) struct Reflector {
 #[derive(Debug)]
 struct Seat {
     peer: Box<str>,
-    user_ip: Box<str>,
+    /// None if it is the peer's.
+    forwarded_ip: Option<Box<str>>,
     /// JSON of where it is, if a proxy told.
     location: Option<Box<str>>,
     since: Instant,
@@ -201,7 +203,7 @@ impl Reflector {
         if let Some(ms) = latency.filter(|ms| *ms > 0.0 && *ms < LATENCY_MS_MAX as f64) {
             fx.counters.croquet_latency.observe(ms as u32);
             if let Some(seat) = self.seats.get(&member) {
-                fx.latency(&seat.user_ip, ms as u32);
+                fx.latency(seat.user_ip(), ms as u32);
             }
         }
         Ok(())
@@ -249,7 +251,7 @@ impl Reflector {
         fx.counters.croquet_sessions.increment();
         if self.cx.durable {
             self.ticket = self.ticket.wrapping_add(1);
-            self.waiting = Some(Vec::new());
+            self.waiting = Some(Box::default());
             let records = [Some(latest_name(self.cx.id())), saved_name(&live.about)];
             fx.load(self.ticket, records.into_iter().flatten().collect());
         } else {
@@ -311,7 +313,7 @@ impl Reflector {
     /// The last member is gone: the session ends after a while, unless somebody joins.
     fn settle(&mut self, now: Instant) {
         let deserted = self.live.as_ref().is_some_and(|live| live.crowd.total() == 0)
-            && self.waiting.as_ref().is_none_or(Vec::is_empty);
+            && self.waiting.as_ref().is_none_or(|waiting| waiting.is_empty());
         if deserted && self.closing_at.is_none() && !self.parting {
             let delay_ms = self.cx.config().deletion_delay_ms;
             event!(debug, "session", "schedule-delete", self.cx.id(), delay = delay_ms;
@@ -408,8 +410,8 @@ impl Machine for Reflector {
             "opened connection");
         let seat = Seat {
             location: hello.location.as_deref().map(location_json),
+            forwarded_ip: (ip_of(&hello.peer) != hello.user_ip).then(|| hello.user_ip.into()),
             peer: hello.peer.into(),
-            user_ip: hello.user_ip.into(),
             since: fx.at(),
             received: Traffic::default(),
             sent: Traffic::default(),
@@ -455,8 +457,8 @@ impl Machine for Reflector {
         // Anything else is not of ours, or the wall clock was set.
         let Some(ms) = ms.filter(|&ms| ms < LATENCY_MS_MAX) else { return };
         event!(debug, "connection", "pong", self.cx.id(), connection = &*seat.peer,
-            userIp = &*seat.user_ip, latency = ms; "pong after {ms} ms");
-        fx.latency(&seat.user_ip, ms as u32);
+            userIp = seat.user_ip(), latency = ms; "pong after {ms} ms");
+        fx.latency(seat.user_ip(), ms as u32);
     }
 
     fn on_leave(&mut self, member: MemberId, code: u16, fx: &mut Effects<'_>) {
@@ -513,7 +515,7 @@ impl Machine for Reflector {
                 fx.counters.croquet_sessions.decrement();
                 self.live = None;
                 self.await_join(fx.at());
-                for member in waiting {
+                for member in *waiting {
                     fx.close(member, RECONNECT);
                 }
             }
@@ -590,6 +592,10 @@ impl Machine for Reflector {
 }
 
 impl Seat {
+    fn user_ip(&self) -> &str {
+        self.forwarded_ip.as_deref().unwrap_or_else(|| ip_of(&self.peer))
+    }
+
     /// What its connection was sent, `live` being the session it has joined if it has joined any.
     fn sent_with(&self, live: Option<&Live>) -> Traffic {
         match live.filter(|_| self.joined.is_some()) {
@@ -609,7 +615,7 @@ fn log_end(id: &str, seat: &Seat, live: Option<&Live>, code: u16, now: Now) {
     let (received, sent) = (seat.received, seat.sent_with(live));
     let seconds = now.at.since(seat.since).as_millis().div_ceil(1_000);
     log::info!(target: "croquet", scope = "connection", event = "end", sessionId = id,
-        connection = &*seat.peer, userIp = &*seat.user_ip, code = code,
+        connection = &*seat.peer, userIp = seat.user_ip(), code = code,
         "json:stats":% = format_args!(
             r#"{{"mi":{},"mo":{},"bi":{},"bo":{},"s":{seconds}}}"#,
             received.messages, sent.messages, received.bytes, sent.bytes
@@ -618,7 +624,7 @@ fn log_end(id: &str, seat: &Seat, live: Option<&Live>, code: u16, now: Now) {
 }
 
 fn log_join(id: &str, seat: &Seat, join: &Join<'_>, now: Now) {
-    event!(info, "connection", "join", id, connection = &*seat.peer, userIp = &*seat.user_ip,
+    event!(info, "connection", "join", id, connection = &*seat.peer, userIp = seat.user_ip(),
         user = join.user, sessionName = join.name.as_deref(), appId = join.app_id.as_deref(),
         persistentId = join.persistent_id.as_deref(), developerId = join.developer_id.as_deref(),
         codeHash = join.code_hash.as_deref(), apiKey = join.api_key.as_deref().map(masked).as_deref(),
@@ -626,6 +632,12 @@ fn log_join(id: &str, seat: &Seat, join: &Join<'_>, now: Now) {
         heraldUrl = join.herald_url.as_deref(), flags = join.flags.json(),
         connectedFor = now.at.since(seat.since).as_millis() as u64;
         "JOIN as {}", join.user.unwrap_or("spectator"));
+}
+
+/// The address in `ip:port` or `[ip]:port`.
+fn ip_of(peer: &str) -> &str {
+    let ip = peer.rsplit_once(':').map_or(peer, |(ip, _)| ip);
+    ip.trim_start_matches('[').trim_end_matches(']')
 }
 
 /// The first four characters: enough to tell keys apart.

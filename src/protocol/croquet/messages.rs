@@ -11,13 +11,12 @@ use bytes::{Buf, Bytes, BytesMut};
 /// Size a segment is sealed at, in bytes. A longer message has a segment of its own.
 const SEGMENT_BYTES: usize = 64 << 10;
 
-/// Brackets, commas and numbers around the body of a message, in bytes.
-const FRAMING_BYTES_MAX: usize = 64;
-
 /// Retained messages, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Messages {
-    sealed: VecDeque<Bytes>,
+    /// None before the first.
+    #[allow(clippy::box_collection)] // a word of a session that says little
+    sealed: Option<Box<VecDeque<Bytes>>>,
     open: BytesMut,
     /// Length of each message, its comma included.
     lens: VecDeque<u32>,
@@ -37,21 +36,19 @@ impl Messages {
 
     /// Appends `[time,seq,body]`, or `[time,seq,body,raw]`, and returns it.
     pub(super) fn push(&mut self, time: u64, seq: u32, body: &str, raw: Option<u64>) -> &[u8] {
-        let mut digits = itoa::Buffer::new();
-        self.make_room(body.len() + FRAMING_BYTES_MAX);
+        let mut digits = [itoa::Buffer::new(); 3];
+        let [time_digits, seq_digits, raw_digits] = &mut digits;
+        let (time, seq) = (time_digits.format(time), seq_digits.format(seq));
+        let raw = raw.map_or("", |raw| raw_digits.format(raw));
+        let comma = if raw.is_empty() { "" } else { "," };
+        let parts = [",[", time, ",", seq, ",", body, comma, raw, "]"];
+        let len = parts.iter().map(|part| part.len()).sum();
+        self.make_room(len);
         let start = self.open.len();
-        self.open.extend_from_slice(b",[");
-        self.open.extend_from_slice(digits.format(time).as_bytes());
-        self.open.extend_from_slice(b",");
-        self.open.extend_from_slice(digits.format(seq).as_bytes());
-        self.open.extend_from_slice(b",");
-        self.open.extend_from_slice(body.as_bytes());
-        if let Some(raw) = raw {
-            self.open.extend_from_slice(b",");
-            self.open.extend_from_slice(digits.format(raw).as_bytes());
+        for part in parts {
+            self.open.extend_from_slice(part.as_bytes());
         }
-        self.open.extend_from_slice(b"]");
-        self.account(self.open.len() - start);
+        self.account(len);
         &self.open[start + 1..]
     }
 
@@ -67,13 +64,15 @@ impl Messages {
     pub(super) fn drop_front(&mut self, count: usize) {
         let mut bytes: usize = self.lens.drain(..count).map(|len| len as usize).sum();
         self.bytes -= bytes;
-        while let Some(segment) = self.sealed.front_mut() {
-            if bytes < segment.len() {
-                segment.advance(bytes);
-                return;
+        if let Some(sealed) = &mut self.sealed {
+            while let Some(segment) = sealed.front_mut() {
+                if bytes < segment.len() {
+                    segment.advance(bytes);
+                    return;
+                }
+                bytes -= segment.len();
+                sealed.pop_front();
             }
-            bytes -= segment.len();
-            self.sealed.pop_front();
         }
         if bytes == self.open.len() {
             self.open.clear();
@@ -84,14 +83,14 @@ impl Messages {
 
     /// The messages joined by commas, in pieces.
     pub(super) fn pieces(&self) -> impl Iterator<Item = &[u8]> {
-        let all = self.sealed.iter().map(|segment| &segment[..]).chain([&self.open[..]]);
+        let all = self.sealed().map(|segment| &segment[..]).chain([&self.open[..]]);
         all.enumerate().map(|(at, piece)| if at == 0 { skip_comma(piece) } else { piece })
     }
 
     /// The messages joined by commas, in pieces that share the log's memory.
     pub(super) fn shared(&mut self) -> Vec<Bytes> {
         self.seal();
-        let mut pieces: Vec<Bytes> = self.sealed.iter().cloned().collect();
+        let mut pieces: Vec<Bytes> = self.sealed().cloned().collect();
         if let Some(first) = pieces.first_mut() {
             first.advance(1);
         }
@@ -102,24 +101,33 @@ impl Messages {
     #[cfg(test)]
     pub(super) fn invariants(&self) {
         let lens: usize = self.lens.iter().map(|&len| len as usize).sum();
-        let held: usize = self.sealed.iter().map(Bytes::len).sum();
+        let held: usize = self.sealed().map(Bytes::len).sum();
         assert_eq!(lens, self.bytes);
         assert_eq!(held + self.open.len(), self.bytes);
-        assert!(self.sealed.iter().all(|segment| !segment.is_empty()));
-        if let Some(first) = self.sealed.front().map(|segment| segment[0]) {
+        assert!(self.sealed().all(|segment| !segment.is_empty()));
+        if let Some(first) = self.sealed().next().map(|segment| segment[0]) {
             assert_eq!(first, b',');
         }
     }
 
+    fn sealed(&self) -> impl Iterator<Item = &Bytes> {
+        self.sealed.iter().flat_map(|sealed| sealed.iter())
+    }
+
     fn make_room(&mut self, bytes: usize) {
         if !self.open.is_empty() && self.open.len() + bytes > SEGMENT_BYTES {
-            self.sealed.push_back(self.open.split().freeze());
+            let segment = self.open.split().freeze();
+            self.sealed.get_or_insert_default().push_back(segment);
             self.open = BytesMut::with_capacity(SEGMENT_BYTES.max(bytes));
         }
         self.open.reserve(bytes);
     }
 
     fn account(&mut self, len: usize) {
+        if self.lens.capacity() == 0 {
+            // Many a session says little.
+            self.lens.reserve_exact(1);
+        }
         self.lens.push_back(u32::try_from(len).expect("a message is far below 4 GiB"));
         self.bytes += len;
     }
@@ -132,14 +140,15 @@ impl Messages {
             return;
         }
         let mut newest = self.open.split().freeze();
-        while let Some(older) = self.sealed.back()
+        let sealed = self.sealed.get_or_insert_default();
+        while let Some(older) = sealed.back()
             && older.len() <= newest.len()
             && older.len() + newest.len() <= SEGMENT_BYTES
         {
             newest = Bytes::from([&older[..], &newest[..]].concat());
-            self.sealed.pop_back();
+            sealed.pop_back();
         }
-        self.sealed.push_back(newest);
+        sealed.push_back(newest);
     }
 }
 
@@ -204,7 +213,7 @@ mod tests {
             messages.push(0, seq, "\"0123456789\"", None);
             messages.shared();
         }
-        let segments = messages.sealed.len();
+        let segments = messages.sealed().count();
         assert!(segments <= messages.bytes() / (SEGMENT_BYTES / 2) + 20, "{segments} segments");
     }
 

@@ -101,7 +101,8 @@ pub(super) struct Stream {
     seq: u32,
     pace: Pace,
     tick_at: Option<Instant>,
-    held: Held,
+    /// None until the first is held back.
+    held: Option<Box<Held>>,
     /// Whether the last element of each message is raw time.
     pub(super) rawtime: bool,
     /// How full the history was when it was last looked at.
@@ -110,8 +111,8 @@ pub(super) struct Stream {
     read_only: bool,
     /// What was said to those who listen.
     told: Traffic,
-    /// What was said to those who listen to nothing but INFO.
-    told_spectators: Traffic,
+    /// What was said to those who listen to nothing but INFO; none most of the time.
+    told_spectators: Option<Box<Traffic>>,
 }
 
 impl Stream {
@@ -125,8 +126,8 @@ impl Stream {
     /// A stream that goes on.
     pub(super) fn resumed(clock: Clock, messages: Messages, seq: u32, pace: Pace) -> Self {
         debug_assert!(pace.last_tick_ms <= clock.told_ms() as f64);
-        let held = Held::default();
-        let (told, told_spectators) = (Traffic::default(), Traffic::default());
+        let held = None;
+        let (told, told_spectators) = (Traffic::default(), None);
         let (tick_at, rawtime, fill_seen, read_only) = (None, false, 0, false);
         Self {
             clock,
@@ -150,7 +151,11 @@ impl Stream {
 
     /// What was said to all who listen, or to all who do not.
     pub(super) fn told(&self, listens: bool) -> Traffic {
-        if listens { self.told } else { self.told_spectators }
+        if listens {
+            self.told
+        } else {
+            self.told_spectators.as_deref().copied().unwrap_or_default()
+        }
     }
 
     /// INFO, to everybody.
@@ -162,7 +167,7 @@ impl Stream {
         fx: &mut Effects<'_>,
     ) {
         let bytes = cx.envelope.info(info, crowd.spectators(), fx);
-        self.told_spectators.count(bytes);
+        self.told_spectators.get_or_insert_default().count(bytes);
         fx.counters.croquet_traffic.bytes_out.add((bytes * crowd.spectators().len()) as u64);
         self.count(bytes, crowd, fx);
     }
@@ -195,9 +200,9 @@ impl Stream {
         }
         let time = self.advance(cx, fx.at());
         let wait_ms = self.pace.last_tick_ms + self.pace.delay_ms + DELAY_SLACK_MS - time as f64;
-        if self.pace.delay_ms > 0.0 && (self.held.until.is_some() || wait_ms > 0.0) {
+        if self.pace.delay_ms > 0.0 && (self.held_until().is_some() || wait_ms > 0.0) {
             self.hold(body, wait_ms, fx.at());
-            if self.held.is_full() {
+            if self.held.as_ref().is_some_and(|held| held.is_full()) {
                 self.release(crowd, cx, fx);
             }
             return;
@@ -243,7 +248,7 @@ impl Stream {
 
     /// Does what is due.
     pub(super) fn on_deadline(&mut self, crowd: &Crowd, cx: &Context, fx: &mut Effects<'_>) {
-        if self.held.until.is_some_and(|until| until <= fx.at()) {
+        if self.held_until().is_some_and(|until| until <= fx.at()) {
             self.release(crowd, cx, fx);
         }
         if self.tick_at.is_some_and(|at| at <= fx.at()) {
@@ -251,17 +256,18 @@ impl Stream {
         }
     }
 
+    fn held_until(&self) -> Option<Instant> {
+        self.held.as_ref()?.until
+    }
+
     /// When something is next due.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.held.until.into_iter().chain(self.tick_at).min()
+        self.held_until().into_iter().chain(self.tick_at).min()
     }
 
     /// Sends what is held back at once.
     pub(super) fn release(&mut self, crowd: &Crowd, cx: &Context, fx: &mut Effects<'_>) {
-        if self.held.until.is_none() {
-            return;
-        }
-        let mut held = std::mem::take(&mut self.held);
+        let Some(mut held) = self.held.take_if(|held| held.until.is_some()) else { return };
         let time = self.advance(cx, fx.at());
         let mut start = 0;
         for (end, raw) in held.ends.drain(..) {
@@ -271,7 +277,8 @@ impl Stream {
         held.text.clear();
         // What was stamped may be much; what is kept for the next batch should not be.
         held.text.shrink_to(4 << 10);
-        self.held = Held { until: None, ..held };
+        held.until = None;
+        self.held = Some(held);
         self.restart_ticker(crowd, fx.at());
     }
 
@@ -280,8 +287,10 @@ impl Stream {
     pub(super) fn invariants(&self, config: &Config) {
         self.messages.invariants();
         assert!(self.messages.len() <= config.history_messages_max + reserve(config));
-        assert_eq!(self.held.until.is_some(), !self.held.ends.is_empty());
-        assert_eq!(self.held.ends.last().map_or(0, |&(end, _)| end), self.held.text.len());
+        if let Some(held) = &self.held {
+            assert_eq!(held.until.is_some(), !held.ends.is_empty());
+            assert_eq!(held.ends.last().map_or(0, |&(end, _)| end), held.text.len());
+        }
         assert!(self.pace.tick_ms > 0.0);
     }
 
@@ -313,11 +322,12 @@ impl Stream {
 
     fn hold(&mut self, body: Body<'_>, wait_ms: f64, now: Instant) {
         let text = if self.rawtime { body.without_last() } else { body.whole };
-        self.held.text.push_str(text);
-        self.held.ends.push((self.held.text.len(), self.rawtime));
-        if self.held.until.is_none() {
+        let held = self.held.get_or_insert_default();
+        held.text.push_str(text);
+        held.ends.push((held.text.len(), self.rawtime));
+        if held.until.is_none() {
             let wait = Duration::from_secs_f64(wait_ms / 1_000.0 / self.clock.scale());
-            self.held.until = Some(now + wait);
+            held.until = Some(now + wait);
             self.tick_at = None;
         }
     }
@@ -335,7 +345,7 @@ impl Stream {
     }
 
     fn restart_ticker(&mut self, crowd: &Crowd, now: Instant) {
-        let ticks = crowd.listening() > 0 && self.held.until.is_none();
+        let ticks = crowd.listening() > 0 && self.held_until().is_none();
         self.tick_at = ticks.then(|| now + self.tick_interval());
     }
 
@@ -353,7 +363,7 @@ impl Stream {
     ) -> bool {
         let read_only = fx.is_read_only();
         if read_only && !std::mem::replace(&mut self.read_only, read_only) {
-            cx.envelope.info(INFO_READ_ONLY, crowd.spectators(), fx);
+            self.inform(INFO_READ_ONLY, crowd, cx, fx);
         }
         self.read_only = read_only;
         // What the session itself says is little, and has the reserve.
@@ -400,8 +410,9 @@ impl Stream {
 
     /// How full the history is, in messages or in as many as its bytes are worth.
     fn fill(&self, config: &Config) -> usize {
-        let messages = self.messages.len() + self.held.ends.len();
-        let bytes = (self.messages.bytes() + self.held.text.len()) as u128;
+        let held = self.held.as_ref().map_or((0, 0), |held| (held.ends.len(), held.text.len()));
+        let messages = self.messages.len() + held.0;
+        let bytes = (self.messages.bytes() + held.1) as u128;
         let worth =
             bytes * config.history_messages_max as u128 / config.history_bytes_max.max(1) as u128;
         messages.max(worth as usize)

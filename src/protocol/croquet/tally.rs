@@ -19,9 +19,12 @@ const AHEAD_MS_MAX: f64 = 1_000.0;
 /// Size of the distinct votes of all open tallies, in bytes.
 const OPEN_BYTES_MAX: usize = 4 << 20;
 
-/// Open and completed tallies.
+/// Open and completed tallies; takes no room before the first.
 #[derive(Debug, Default)]
-pub(super) struct Tallies {
+pub(super) struct Tallies(Option<Box<Kept>>);
+
+#[derive(Debug, Default)]
+struct Kept {
     /// In the order they were opened, which is that of their deadlines.
     open: Vec<Tally>,
     completed: Vec<(Box<str>, f64)>,
@@ -75,6 +78,60 @@ impl Tallies {
         told_ms: u64,
         now_ms: f64,
     ) -> Admission {
+        self.0.get_or_insert_default().admit(vote, voter, told_ms, now_ms)
+    }
+
+    /// Opens the tally of a first vote.
+    pub(super) fn open(&mut self, vote: &Tutti<'_>, expecting: usize, due: Instant) {
+        self.0.get_or_insert_default().open(vote, expecting, due);
+    }
+
+    /// Counts an admitted vote; returns its tally if this was the last one expected.
+    ///
+    /// The last vote then decides on send time, target and whether the result is wanted.
+    pub(super) fn count(
+        &mut self,
+        vote: &Tutti<'_>,
+        voter: u32,
+        told_ms: u64,
+    ) -> Option<Completed> {
+        self.0.as_mut()?.count(vote, voter, told_ms)
+    }
+
+    /// A tally whose time is up.
+    pub(super) fn take_due(&mut self, now: Instant, told_ms: u64) -> Option<Completed> {
+        self.0.as_mut()?.take_due(now, told_ms)
+    }
+
+    /// When the next tally is due.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.0.as_ref()?.deadline()
+    }
+
+    /// Completed tallies as a JSON object: key to send time.
+    pub(super) fn write_completed(&mut self, told_ms: u64, json: &mut String) {
+        match &mut self.0 {
+            Some(kept) => kept.write_completed(told_ms, json),
+            None => json.push_str("{}"),
+        }
+    }
+
+    /// Remembers a completed tally that was stored; `key` is raw JSON.
+    pub(super) fn restore(&mut self, key: &str, send_time: f64) {
+        self.0.get_or_insert_default().restore(key, send_time);
+    }
+
+    /// What must hold between any two calls.
+    #[cfg(test)]
+    pub(super) fn invariants(&self) {
+        if let Some(kept) = &self.0 {
+            kept.invariants();
+        }
+    }
+}
+
+impl Kept {
+    fn admit(&mut self, vote: &Tutti<'_>, voter: u32, told_ms: u64, now_ms: f64) -> Admission {
         if self.open_bytes + vote.payload.len() > OPEN_BYTES_MAX {
             return Admission::Rejected("too many votes");
         }
@@ -96,8 +153,7 @@ impl Tallies {
         }
     }
 
-    /// Opens the tally of a first vote.
-    pub(super) fn open(&mut self, vote: &Tutti<'_>, expecting: usize, due: Instant) {
+    fn open(&mut self, vote: &Tutti<'_>, expecting: usize, due: Instant) {
         self.open.push(Tally {
             key: vote.key.into(),
             send_time: vote.send_time,
@@ -110,15 +166,7 @@ impl Tallies {
         });
     }
 
-    /// Counts an admitted vote; returns its tally if this was the last one expected.
-    ///
-    /// The last vote then decides on send time, target and whether the result is wanted.
-    pub(super) fn count(
-        &mut self,
-        vote: &Tutti<'_>,
-        voter: u32,
-        told_ms: u64,
-    ) -> Option<Completed> {
+    fn count(&mut self, vote: &Tutti<'_>, voter: u32, told_ms: u64) -> Option<Completed> {
         let at = self.open.iter().position(|tally| *tally.key == *vote.key)?;
         let tally = &mut self.open[at];
         tally.voters.push(voter);
@@ -139,19 +187,16 @@ impl Tallies {
         Some(self.complete(at, told_ms))
     }
 
-    /// A tally whose time is up.
-    pub(super) fn take_due(&mut self, now: Instant, told_ms: u64) -> Option<Completed> {
+    fn take_due(&mut self, now: Instant, told_ms: u64) -> Option<Completed> {
         self.deadline().filter(|&due| due <= now)?;
         Some(self.complete(0, told_ms))
     }
 
-    /// When the next tally is due.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    fn deadline(&self) -> Option<Instant> {
         self.open.first().map(|tally| tally.due)
     }
 
-    /// Completed tallies as a JSON object: key to send time.
-    pub(super) fn write_completed(&mut self, told_ms: u64, json: &mut String) {
+    fn write_completed(&mut self, told_ms: u64, json: &mut String) {
         self.clean_up(told_ms);
         let sentinel = self.sentinel.map(|time| (SENTINEL, time));
         let all = self.completed.iter().map(|(key, time)| (&**key, *time)).chain(sentinel);
@@ -163,8 +208,7 @@ impl Tallies {
         json.push('}');
     }
 
-    /// Remembers a completed tally that was stored; `key` is raw JSON.
-    pub(super) fn restore(&mut self, key: &str, send_time: f64) {
+    fn restore(&mut self, key: &str, send_time: f64) {
         if key == SENTINEL {
             self.sentinel = Some(send_time);
         } else {
@@ -172,9 +216,8 @@ impl Tallies {
         }
     }
 
-    /// What must hold between any two calls.
     #[cfg(test)]
-    pub(super) fn invariants(&self) {
+    fn invariants(&self) {
         assert!(self.open.len() <= OPEN_MAX);
         assert!(self.completed.len() <= COMPLETED_MAX);
         assert!(self.open.iter().is_sorted_by_key(|tally| tally.due));
