@@ -90,7 +90,8 @@ pub struct Liveness {
     pub join: Option<(Duration, Close)>,
 }
 
-/// Who a new member is, as its upgrade request told.
+/// Who a new member is, as its upgrade request told. Of a member that comes from another session
+/// only `peer` and `carry` are set: what else matters is the old session's to carry.
 #[derive(Debug, Default)]
 pub struct Hello {
     /// Path and query as they were asked for.

@@ -86,6 +86,9 @@ counters! {
     Gauge sessions = "lockstep_sessions", "Sessions in memory.";
     Counter accepted = "lockstep_accepted_total", "Connections accepted.";
     Counter handed_off = "lockstep_handed_off_total", "Connections handed to the shard that owns their session.";
+    Counter transfers = "lockstep_transfers_total", "Members that moved to another session.";
+    Counter tells = "lockstep_tells_total", "Messages from session to session.";
+    Counter passages_dropped = "lockstep_passages_dropped_total", "Members closed and messages lost on their way to another session, because too many waited.";
     Counter refused = "lockstep_refused_total", "Connections refused because a limit was reached.";
     Counter accept_pauses = "lockstep_accept_pauses_total", "Pauses in accepting because the process or the machine was out of descriptors or memory.";
     Counter bytes_in = "lockstep_received_bytes_total", "Bytes received.";

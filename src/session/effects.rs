@@ -89,6 +89,8 @@ pub enum Effect {
         key: String,
         /// What the new session is told of it, see `Hello::carry`.
         carry: Vec<u8>,
+        /// The history position up to which it is still sent what this session says.
+        at: Position,
     },
     /// A message to another session of the same protocol, on whatever shard that is.
     Tell {
@@ -248,11 +250,12 @@ impl<'a> Effects<'a> {
     /// `carry` in its [`Hello`](crate::protocol::Hello), comes before anything the member says from
     /// now on. It is called even if the connection ends meanwhile, and `on_leave` then follows.
     pub fn transfer(&mut self, member: MemberId, key: String, carry: Vec<u8>) {
-        self.outcome.effects.push(Effect::Transfer { member, key, carry });
+        let at = self.history.head();
+        self.outcome.effects.push(Effect::Transfer { member, key, carry, at });
     }
 
     /// Tells the machine of another session of this protocol something; `Machine::on_told` gets it.
-    /// What one session tells another arrives in order.
+    /// What one session tells another arrives in order, also with the members it sends there.
     pub fn tell(&mut self, key: String, body: Vec<u8>) {
         self.outcome.effects.push(Effect::Tell { key, body });
     }

@@ -30,6 +30,6 @@ pub use outbox::Outbox;
 /// A connection's seat in its session, as the shard names it.
 ///
 /// Unique among the members of a shard while the member is seated; used again only after the
-/// protocol was told that the member left.
+/// protocol was told that the member left, or has let it go to another session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MemberId(pub u32);

@@ -139,15 +139,26 @@ impl Outbox {
         if head - cursor > bytes_max {
             return self.keep_begun(cursor, history);
         }
-        let mut cursor = Some(cursor);
+        self.copy_in_order(Some(cursor), head, head, history);
+    }
+
+    /// Makes the outbox the first that is sent in another session: all of the history between
+    /// `cursor` and `to` is copied, in order with what waits here, and belongs after position zero.
+    pub fn carry_over(&mut self, cursor: Cursor, to: Position, history: &History) {
+        self.copy_in_order(cursor, to, 0, history);
+    }
+
+    /// Copies the history between the cursor and `to`, in order with what waits here. All of it is
+    /// tagged with `at`.
+    fn copy_in_order(&mut self, mut cursor: Cursor, to: Position, at: Position, history: &History) {
         for item in std::mem::take(&mut self.items) {
-            self.copy_history(&mut cursor, item.at, history);
+            self.copy_history(&mut cursor, item.at, at, history);
             match item.body {
                 Body::Skip { to } => cursor = cursor.map(|from| from.max(to)),
-                body => self.items.push_back(Item { at: head, body }),
+                body => self.items.push_back(Item { at, body }),
             }
         }
-        self.copy_history(&mut cursor, head, history);
+        self.copy_history(&mut cursor, to, at, history);
     }
 
     /// Forgets what has not begun to be sent. Shared bytes may be parts of one frame, so those that
@@ -169,13 +180,13 @@ impl Outbox {
         self.bytes.truncate(self.start + private);
         self.queued = self.items.iter().map(Item::len).sum::<usize>() - self.front_sent;
         if kept == 0 {
-            self.copy_history(&mut Some(cursor), history.entry_end(cursor), history);
+            let (at, end) = (history.head(), history.entry_end(cursor));
+            self.copy_history(&mut Some(cursor), end, at, history);
         }
     }
 
-    /// Copies the history between the cursor and `to`, and moves the cursor there.
-    fn copy_history(&mut self, cursor: &mut Cursor, to: Position, history: &History) {
-        let at = history.head();
+    /// Copies the history between the cursor and `to`, to be sent after `at`; moves the cursor.
+    fn copy_history(&mut self, cursor: &mut Cursor, to: Position, at: Position, history: &History) {
         visit_history(cursor, to, history, &mut |slice| {
             self.push_shared(at, Bytes::copy_from_slice(slice));
             true

@@ -29,6 +29,8 @@ enum Step {
     Flush { member: usize },
     /// The member leaves, and is sent this much of what it has missed.
     Leave { member: usize, bytes_max: u64 },
+    /// The member goes elsewhere with all that it was to be sent, and may listen anew.
+    CarryOver { member: usize },
     /// The connection is gone, and a new one takes its place.
     Replace { member: usize },
     /// Forgets what everybody was sent.
@@ -65,6 +67,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => member.clone().prop_map(|member| Step::Flush { member }),
         2 => (member.clone(), prop_oneof![0..2_000u64, 0..200_000u64])
             .prop_map(|(member, bytes_max)| Step::Leave { member, bytes_max }),
+        2 => member.clone().prop_map(|member| Step::CarryOver { member }),
         2 => member.prop_map(|member| Step::Replace { member }),
         4 => Just(Step::Trim),
     ]
@@ -153,6 +156,15 @@ impl Model {
             }
             Step::Flush { member } => self.flush(member),
             Step::Leave { member, bytes_max } => self.leave(member, bytes_max),
+            Step::CarryOver { member } => {
+                let member = &mut self.members[member];
+                if !member.left {
+                    let cursor = member.cursor.take();
+                    member.outbox.carry_over(cursor, self.history.head(), &self.history);
+                    let kept = member.received.len() + member.outbox.queued_bytes();
+                    assert_eq!(kept, member.expected.len());
+                }
+            }
             Step::Replace { member } => {
                 let mut outbox = std::mem::take(&mut self.members[member].outbox);
                 outbox.clear();
