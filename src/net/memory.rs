@@ -35,8 +35,8 @@ struct Side {
     arriving: Vec<usize>,
     /// Connections that something may have happened on.
     ready: Vec<usize>,
-    /// Receives that were cancelled.
-    stopped: Vec<Token>,
+    /// Connections whose receives were cancelled.
+    stopped: Vec<(usize, Token)>,
     accepts_no_more: bool,
 }
 
@@ -279,21 +279,42 @@ impl Memory {
             events.push(Event::Ended { token, why });
             return;
         }
-        let mut bytes = spare.pop().unwrap_or_default();
-        let len = end.inbound.len().min(self.chunk);
-        bytes.extend(end.inbound.drain(..len));
+        let bytes = self.lease(&mut end.inbound, spare);
         let armed = how == Receive::Stream;
         if !armed {
             end.receive = None;
         }
-        let network = self.network.clone();
-        events.push(Event::Received { token, bytes: Lease { bytes, network }, armed });
+        events.push(Event::Received { token, bytes, armed });
         if armed && end.finished && end.inbound.is_empty() {
             // As the kernel may: the last bytes and the end behind them at once.
             end.receive = None;
             events.push(Event::Ended { token, why: End::Eof });
         }
         inner.note(connection);
+    }
+
+    /// Tells that a receive was cancelled; as the kernel may, bytes that were there first.
+    fn tell_stopped(
+        &self,
+        inner: &mut Inner,
+        connection: usize,
+        token: Token,
+        events: &mut Vec<Event<Socket, Lease>>,
+    ) {
+        let Inner { ends, spare, .. } = inner;
+        let end = &mut ends[connection];
+        if !(end.failed || end.closed || end.inbound.is_empty()) {
+            let bytes = self.lease(&mut end.inbound, spare);
+            events.push(Event::Received { token, bytes, armed: true });
+        }
+        events.push(Event::Ended { token, why: End::Stopped });
+    }
+
+    /// The first bytes of what is on its way to the server.
+    fn lease(&self, inbound: &mut Vec<u8>, spare: &mut Vec<Vec<u8>>) -> Lease {
+        let mut bytes = spare.pop().unwrap_or_default();
+        bytes.extend(inbound.drain(..inbound.len().min(self.chunk)));
+        Lease { bytes, network: self.network.clone() }
     }
 
     /// Hands one end of a connection to this side.
@@ -317,9 +338,10 @@ impl Transport for Memory {
             let sockets = side.arriving.drain(..).map(Socket);
             events.extend(sockets.map(|socket| Event::Accepted { socket, listener: 0 }));
         }
-        let ended = side.stopped.drain(..);
-        events.extend(ended.map(|token| Event::Ended { token, why: End::Stopped }));
         let mut ready = std::mem::replace(&mut side.ready, std::mem::take(&mut self.looked_at));
+        for (connection, token) in std::mem::take(&mut side.stopped) {
+            self.tell_stopped(inner, connection, token, events);
+        }
         for connection in ready.drain(..) {
             self.tell(inner, connection, events);
         }
@@ -334,13 +356,19 @@ impl Transport for Memory {
     fn stop_receiving(&mut self, token: Token) {
         let mut inner = self.network.inner.borrow_mut();
         let side = self.side;
-        let armed = |end: &&mut FarEnd| {
-            end.side == side && end.receive.is_some_and(|(armed, _)| armed == token)
-        };
-        let found = inner.ends.iter_mut().find(armed);
-        if found.is_some_and(|end| end.receive.take().is_some()) {
-            inner.sides[side].stopped.push(token);
+        let armed =
+            |end: &FarEnd| end.side == side && end.receive.is_some_and(|(armed, _)| armed == token);
+        if let Some(connection) = inner.ends.iter().position(armed) {
+            inner.ends[connection].receive = None;
+            inner.sides[side].stopped.push((connection, token));
         }
+    }
+
+    fn release(&mut self, socket: &mut Socket) {
+        self.change(socket, |end| {
+            assert!(end.receive.is_none(), "a receive is in force");
+            end.writable = None;
+        });
     }
 
     fn watch_writable(&mut self, socket: &Socket, token: Token) {

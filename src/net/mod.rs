@@ -140,6 +140,9 @@ pub trait Transport {
     /// Ends a receive; [`Event::Ended`] follows unless it has ended by itself.
     fn stop_receiving(&mut self, token: Token);
 
+    /// Gives up a socket that goes to another transport; no receive is in force.
+    fn release(&mut self, socket: &mut Self::Socket);
+
     /// Asks to be told once when the socket takes bytes again.
     fn watch_writable(&mut self, socket: &Self::Socket, token: Token);
 

@@ -57,7 +57,7 @@ fn listener_token(listener: usize) -> Token {
 
 /// A connection's socket, and its place in the ring's table of registered files once it has one.
 ///
-/// It has none while it may still move to another shard.
+/// It has none before it has entered a session, and on its way to another shard.
 #[derive(Debug)]
 pub struct Socket {
     fd: OwnedFd,
@@ -454,6 +454,17 @@ impl Transport for Ring {
         let target = user_data(Op::Receive, token);
         let entry = opcode::AsyncCancel::new(target).build();
         self.push(&entry.user_data(user_data(Op::Cancel, token)));
+    }
+
+    fn release(&mut self, socket: &mut Socket) {
+        // Entries that name it must not be seen when its place or descriptor is another's.
+        if !self.uring.submission().is_empty() {
+            self.enter(0);
+        }
+        let Some(place) = socket.registered.take() else { return };
+        if self.uring.submitter().register_files_update(place, &[-1]).is_ok() {
+            self.places.give(place);
+        }
     }
 
     fn watch_writable(&mut self, socket: &Socket, token: Token) {
