@@ -3,6 +3,7 @@
 
 use super::http::Exchange;
 use super::table::Table;
+use super::transfer::Move;
 use super::wheel::TimerId;
 use crate::codec::websocket::Decoder;
 use crate::net::{GENERATION_MASK, Token};
@@ -43,6 +44,8 @@ pub(super) struct Connection<S> {
 pub(super) const PAUSED_RATE: u8 = 1;
 /// The member does not read its replies.
 pub(super) const PAUSED_BACKLOG: u8 = 2;
+/// The member is under way to another session.
+pub(super) const PAUSED_MOVING: u8 = 4;
 
 /// What a connection is doing.
 #[derive(Debug)]
@@ -51,6 +54,8 @@ pub(super) enum Phase {
     Http(Box<Exchange>),
     /// A WebSocket member of a session.
     Member(Seat),
+    /// A member between two sessions.
+    Moving(Box<Move>),
     /// What is queued is sent, then the peer is told that nothing follows, then its bytes are
     /// discarded until it closes: otherwise unread input would destroy the close frame.
     Closing {
@@ -83,6 +88,22 @@ pub(super) struct Seat {
     pub(super) allowance: i64,
     /// When the allowance was last refilled, in ms since the start, wrapping.
     pub(super) refilled_ms: u32,
+}
+
+impl Seat {
+    /// The seat of one who has just come; its place is the session's to give.
+    pub(super) fn new() -> Self {
+        Self {
+            session: 0,
+            place: 0,
+            decoder: Decoder::new(),
+            admitted: false,
+            greeted: false,
+            pinged: false,
+            allowance: i64::MAX,
+            refilled_ms: 0,
+        }
+    }
 }
 
 impl<S> Connection<S> {

@@ -33,7 +33,8 @@ impl<T: Transport> Shard<T> {
             }
             Phase::Http(exchange) if exchange.is_answering() => exchange.keep_alive = false,
             Phase::Http(_) => self.finish_after_flush(index),
-            Phase::Closing { .. } | Phase::Busy => {}
+            // It is told when it has entered where it goes.
+            Phase::Moving(_) | Phase::Closing { .. } | Phase::Busy => {}
         }
     }
 

@@ -61,6 +61,10 @@ impl<T: Transport> Shard<T> {
             Effect::Skip { member, from, to } if self.is_listening(session, member) => {
                 self.skip(member.0, from, to);
             }
+            Effect::Transfer { member, key, carry, at } if self.is_member(session, member.0) => {
+                self.transfer(member.0, key, carry, at);
+            }
+            Effect::Tell { key, body } => self.tell(session, key, body),
             Effect::Load { ticket, records } => {
                 self.ask_storage(session, ticket, Operation::Load { records });
             }

@@ -183,10 +183,10 @@ impl<T: Transport> Shard<T> {
                 }
             }
             Phase::Http(_) => self.on_http_flushed(index),
-            Phase::Member(_) if connection.paused & PAUSED_BACKLOG != 0 => {
+            Phase::Member(_) | Phase::Moving(_) if connection.paused & PAUSED_BACKLOG != 0 => {
                 self.resume(index, PAUSED_BACKLOG);
             }
-            Phase::Member(_) | Phase::Busy => {}
+            Phase::Member(_) | Phase::Moving(_) | Phase::Busy => {}
         }
     }
 

@@ -1,4 +1,5 @@
-//! A connection's one move: from the shard that accepted it to the shard that owns its session.
+//! A connection's first move: from the shard that accepted it to the shard that owns its session.
+//! What follows when it goes to another session is in `transfer`.
 //!
 //! Until then it is read one buffer at a time, so nothing is in the kernel's hands when it moves:
 //! the item holds the socket (and closes it if it gets lost), the bytes not looked at yet, and what
@@ -12,7 +13,6 @@ use super::connections::{Phase, Seat};
 use super::mesh::Item;
 use super::placement;
 use super::sessions::{self, Session};
-use crate::codec::websocket::Decoder;
 use crate::net::Transport;
 use crate::protocol::{Hello, Limits, Open, Protocol};
 use crate::session::{Close, History};
@@ -36,9 +36,7 @@ impl<T: Transport> Shard<T> {
     /// Sends a connection to the owner of its session, which may be this shard.
     pub(super) fn place(&mut self, adoption: Box<Adoption<T::Socket>>) {
         let owner = match &adoption.key {
-            Ok(key) => {
-                placement::owner(&sessions::name(adoption.protocol, key), self.config.shards)
-            }
+            Ok(key) => self.owner(adoption.protocol, key),
             Err(_) => self.config.index,
         };
         if owner == self.config.index {
@@ -54,7 +52,7 @@ impl<T: Transport> Shard<T> {
 
     /// Gives a connection its seat.
     pub(super) fn adopt(&mut self, adoption: Adoption<T::Socket>) {
-        let Adoption { socket, listener, protocol, key, hello, response, mut unread } = adoption;
+        let Adoption { socket, listener, protocol, key, hello, response, unread } = adoption;
         let index = self.insert_connection(socket, listener, Phase::Busy);
         self.push_raw(index, &response);
         let key = match key {
@@ -62,24 +60,36 @@ impl<T: Transport> Shard<T> {
             Ok(_) => return self.close_unseated(index, protocol.restart),
             Err(close) => return self.close_unseated(index, close),
         };
+        self.enter(index, protocol, key, Seat::new(), hello);
+        if !unread.is_empty() {
+            self.apply_unread(index, unread, 0);
+        }
+        self.read_on(index);
+    }
+
+    /// Seats a connection in the session `key` and tells the machine.
+    pub(super) fn enter(
+        &mut self,
+        index: u32,
+        protocol: &'static Protocol,
+        key: String,
+        seat: Seat,
+        hello: Hello,
+    ) {
         let session = match self.find_or_open(protocol, key) {
             Ok(session) => session,
             Err(close) => return self.close_unseated(index, close),
         };
-        self.seat(index, session);
+        self.seat(index, session, seat);
         let member = super::member_id(index);
         let entered = self.call(session, |machine, fx| machine.on_enter(member, hello, fx));
         if let Some(Err(close)) = entered {
             self.close_member(index, close);
         }
         self.set_connection_timer(index);
-        if !unread.is_empty() {
-            self.on_member_bytes(index, &mut unread);
-        }
-        self.read_on(index);
     }
 
-    fn seat(&mut self, index: u32, session: u32) {
+    fn seat(&mut self, index: u32, session: u32, seat: Seat) {
         let Some(place) = self.sessions.get_mut(session).map(|session| {
             if session.members.capacity() == 0 {
                 // Many sessions have one member only.
@@ -92,17 +102,13 @@ impl<T: Transport> Shard<T> {
         };
         self.counters.members.increment();
         if let Some(connection) = self.connections.get_mut(index) {
-            connection.phase = Phase::Member(Seat {
-                session,
-                place,
-                decoder: Decoder::new(),
-                admitted: false,
-                greeted: false,
-                pinged: false,
-                allowance: i64::MAX,
-                refilled_ms: 0,
-            });
+            connection.phase = Phase::Member(Seat { session, place, admitted: false, ..seat });
         }
+    }
+
+    /// The shard that owns a session.
+    pub(super) fn owner(&self, protocol: &Protocol, key: &str) -> usize {
+        placement::owner(&sessions::name(protocol, key), self.config.shards)
     }
 
     /// The limits of a protocol's connections, shared by its sessions.

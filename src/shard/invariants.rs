@@ -14,6 +14,7 @@ impl<T: Transport> Shard<T> {
             members += usize::from(matches!(connection.phase, Phase::Member(_)));
             self.check_connection(index, connection);
         }
+        self.check_passages();
         let seated: usize = self.sessions.iter().map(|(_, session)| session.members.len()).sum();
         assert_eq!(members, seated);
         for (index, session) in self.sessions.iter() {
@@ -25,6 +26,23 @@ impl<T: Transport> Shard<T> {
         assert_eq!(self.counters.connections.get(), self.connections.len() as u64);
         assert_eq!(self.counters.members.get(), members as u64);
         assert_eq!(self.counters.sessions.get(), self.sessions.iter().count() as u64);
+    }
+
+    fn check_passages(&self) {
+        self.passages.invariants();
+        let mut waiting = Vec::new();
+        for token in self.passages.members() {
+            let connection = self.connections.find(token).map(|connection| &connection.phase);
+            assert!(matches!(connection, Some(Phase::Moving(_))), "who waits is not moving");
+            waiting.push(token.index);
+        }
+        let moving = |&index: &u32| {
+            let connection = self.connections.get(index).map(|connection| &connection.phase);
+            matches!(connection, Some(Phase::Moving(_)))
+        };
+        waiting.sort_unstable();
+        let moving: Vec<u32> = self.connections.indexes().into_iter().filter(moving).collect();
+        assert_eq!(waiting, moving, "who is moving waits once");
     }
 
     fn check_connection(&self, index: u32, connection: &Connection<T::Socket>) {
@@ -39,7 +57,9 @@ impl<T: Transport> Shard<T> {
         }
         match &connection.phase {
             Phase::Member(seat) => self.check_seat(index, connection, seat),
-            Phase::Http(_) | Phase::Closing { .. } => assert_eq!(connection.cursor, None),
+            Phase::Http(_) | Phase::Moving(_) | Phase::Closing { .. } => {
+                assert_eq!(connection.cursor, None);
+            }
             Phase::Busy => panic!("a connection is busy between two turns"),
         }
     }

@@ -16,16 +16,18 @@ const FAREWELL_BYTES_MAX: u64 = 64 << 10;
 const NO_CODE: u16 = 1005;
 
 impl<T: Transport> Shard<T> {
-    /// Decodes bytes of a member and applies message by message.
-    pub(super) fn on_member_bytes(&mut self, index: u32, mut input: &mut [u8]) {
+    /// Decodes bytes of a member and applies message by message. How many bytes at the end are for
+    /// the session that the member is moving to.
+    pub(super) fn on_member_bytes(&mut self, index: u32, mut input: &mut [u8]) -> usize {
         let now = self.now.at;
-        let Some((generation, seat)) = self.seat_of(index) else { return };
-        seat.pinged = false;
+        let Some((generation, seat)) = self.seat_of(index) else {
+            return self.moving(index).map_or(0, |_| input.len());
+        };
         let session = seat.session;
         // Taken out so that a message borrowed from it can be handed to the machine.
         let mut decoder = std::mem::take(&mut seat.decoder);
         let Some(limits) = self.sessions.get(session).map(|session| *session.limits) else {
-            return;
+            return 0;
         };
         let frame_limits = websocket::Limits {
             message_bytes_max: limits.message_bytes_max,
@@ -42,8 +44,13 @@ impl<T: Transport> Shard<T> {
             }
             // The message may have ended the member, or its session.
             if !self.is_seated(index, generation) {
-                decoder.release(&mut self.assemblies);
-                return;
+                let Some(moving) = self.moving(index) else {
+                    decoder.release(&mut self.assemblies);
+                    return 0;
+                };
+                moving.seat.decoder = decoder;
+                moving.seat.spend(messages, limits.messages_per_second_max, now.as_millis());
+                return input.len();
             }
         }
         if let Some((_, seat)) = self.seat_of(index) {
@@ -54,6 +61,7 @@ impl<T: Transport> Shard<T> {
                 self.set_connection_timer(index);
             }
         }
+        0
     }
 
     /// Applies one message or control frame; whether it counts as a message.
@@ -122,13 +130,25 @@ impl<T: Transport> Shard<T> {
 
     /// Takes a member out of its session's list; the session's index.
     pub(super) fn unseat(&mut self, index: u32) -> Option<u32> {
-        let connection = self.connections.get_mut(index)?;
-        let Phase::Member(seat) = &mut connection.phase else { return None };
-        let (session, place) = (seat.session, seat.place as usize);
+        let closing = Phase::Closing { discarded: 0, finished: false, ended: false };
+        let mut seat = self.take_seat(index, closing)?;
         seat.decoder.release(&mut self.assemblies);
-        connection.phase = Phase::Closing { discarded: 0, finished: false, ended: false };
+        self.detach(index, seat.session);
+        Some(seat.session)
+    }
+
+    /// Takes a member's seat, and it out of its session's list.
+    pub(super) fn take_seat(&mut self, index: u32, next: Phase) -> Option<Seat> {
+        let connection = self.connections.get_mut(index)?;
+        if !matches!(connection.phase, Phase::Member(_)) {
+            return None;
+        }
+        let Phase::Member(seat) = std::mem::replace(&mut connection.phase, next) else {
+            return None;
+        };
         self.counters.members.decrement();
-        let members = &mut self.sessions.get_mut(session)?.members;
+        let place = seat.place as usize;
+        let members = &mut self.sessions.get_mut(seat.session)?.members;
         members.swap_remove(place);
         if let Some(&moved) = members.get(place)
             && let Some(Phase::Member(seat)) =
@@ -136,8 +156,7 @@ impl<T: Transport> Shard<T> {
         {
             seat.place = place as u32;
         }
-        self.detach(index, session);
-        Some(session)
+        Some(seat)
     }
 
     /// Stops a connection's reading of its session's history. What it was still to be sent moves to

@@ -1,12 +1,14 @@
 //! How shards talk: one bounded inbox each, filled by any thread with `try_send` and a kick, emptied
 //! by its owner once a turn.
 //!
-//! A message in steady state never passes here: connections move to the shard of their session once,
-//! and stay.
+//! A message in steady state never passes here: connections move to the shard of their session, and
+//! stay.
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::handoff::Adoption;
+use super::tell::Tell;
+use super::transfer::Arrival;
 use crate::net::ring::Socket;
 use crate::net::wakeup::Wakeup;
 use crate::storage;
@@ -20,6 +22,10 @@ pub const INBOX_ITEMS_MAX: usize = 4096;
 pub enum Item<S = Socket> {
     /// Take over this connection.
     Adopt(Box<Adoption<S>>),
+    /// Let this member enter a session.
+    Arrive(Box<Arrival<S>>),
+    /// Tell a session something.
+    Tell(Box<Tell>),
     /// Answer a question about this shard's sessions.
     Ask(Ask),
     /// The answer to a question of this shard.
@@ -75,13 +81,15 @@ impl<S> Outlet<S> {
     /// shard is gone.
     #[allow(clippy::result_large_err)] // the item is the caller's to answer for
     pub fn send(&self, item: Item<S>) -> Result<(), Item<S>> {
-        match self.queue.try_send(item) {
-            Ok(()) => {
-                self.wakeup.kick();
-                Ok(())
-            }
-            Err(TrySendError::Full(item) | TrySendError::Disconnected(item)) => Err(item),
-        }
+        self.try_send(item).map_err(TrySendError::into_inner)
+    }
+
+    /// Like [`Outlet::send`], but tells an inbox that is full from a shard that is gone.
+    #[allow(clippy::result_large_err)]
+    pub(super) fn try_send(&self, item: Item<S>) -> Result<(), TrySendError<Item<S>>> {
+        self.queue.try_send(item)?;
+        self.wakeup.kick();
+        Ok(())
     }
 
     /// Like [`Outlet::send`], but waits for room. For threads that may block: never a shard.

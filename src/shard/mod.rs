@@ -24,15 +24,18 @@ mod invariants;
 pub mod journaling;
 mod member;
 pub mod mesh;
+mod passage;
 pub mod placement;
 mod receive;
 pub mod routes;
 pub mod run;
 mod sessions;
 mod table;
+mod tell;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod transfer;
 pub mod turn;
 pub mod wheel;
 
@@ -49,6 +52,7 @@ use crate::{protocol, storage};
 
 use connections::{Connection, Connections, Phase};
 use mesh::{Inbox, Outlet};
+use passage::Passages;
 use sessions::Sessions;
 use wheel::{TimerId, Wheel};
 
@@ -101,6 +105,8 @@ pub(crate) enum Timer {
     Journal,
     /// Tell the log of the shard as a whole.
     Report,
+    /// Try again what found another shard's inbox full.
+    Passages,
 }
 
 /// One shard. `T` is its network.
@@ -114,6 +120,7 @@ pub struct Shard<T: Transport> {
     wheel: Wheel<Timer>,
     peers: Vec<Outlet<T::Socket>>,
     inbox: Inbox<T::Socket>,
+    passages: Passages<T::Socket>,
     counters: CountersOfShard,
     storage: storage::Client,
     journaling: journaling::State,
@@ -181,6 +188,7 @@ impl<T: Transport> Shard<T> {
         let reports = protocol::Reports::new(config.index);
         let report_timer = wheel.add(Timer::Report);
         wheel.set(report_timer, Some(reports.deadline()));
+        let passages = Passages::new(config.index, links.peers.len(), wheel.add(Timer::Passages));
         let counters = CountersOfShard { all: links.counters, index: config.index };
         let journaling = journaling::State::new(links.journaling, &mut wheel);
         Self {
@@ -196,6 +204,7 @@ impl<T: Transport> Shard<T> {
             report_timer,
             peers: links.peers,
             inbox: links.inbox,
+            passages,
             counters,
             storage: links.storage,
             journaling,
@@ -228,6 +237,8 @@ impl<T: Transport> Shard<T> {
             && self.connections.len() == 0
             && self.stores_pending == 0
             && !self.journaling.holding
+            && self.passages.is_empty()
+            && self.inbox.is_empty()
     }
 
     /// A fresh random number (splitmix64).
@@ -276,8 +287,12 @@ impl<T: Transport> Shard<T> {
         Some(connection)
     }
 
-    /// Ends a connection at once; a member leaves its session first.
+    /// Ends a connection at once; a member leaves its session first, or as soon as it has entered
+    /// the one that it is moving to.
     fn drop_connection(&mut self, index: u32) {
+        if self.defer_end(index) {
+            return;
+        }
         self.leave(index, 1006);
         if let Some(connection) = self.remove_connection(index) {
             self.net.end(connection.socket);
@@ -324,7 +339,7 @@ impl<T: Transport> Shard<T> {
                 self.sessions.get(seat.session).map_or(0, |session| session.history.head())
             }
             Some(Phase::Closing { .. }) => Position::MAX,
-            Some(Phase::Http(_) | Phase::Busy) | None => 0,
+            Some(Phase::Http(_) | Phase::Moving(_) | Phase::Busy) | None => 0,
         }
     }
 
@@ -348,7 +363,7 @@ impl<T: Transport> Shard<T> {
             // A peer that does not read its answers is not read from.
             Phase::Http(exchange) if !exchange.wants_input() || connection.blocked => return,
             Phase::Http(_) => Receive::Once,
-            Phase::Member(_) | Phase::Closing { .. } => Receive::Stream,
+            Phase::Member(_) | Phase::Moving(_) | Phase::Closing { .. } => Receive::Stream,
             Phase::Busy => return,
         };
         connection.armed = true;

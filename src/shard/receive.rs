@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Shard;
-use super::connections::Phase;
+use super::connections::{PAUSED_MOVING, Phase};
 use super::http::Exchange;
 use crate::net::{End, Token, Transport};
 
@@ -46,7 +46,18 @@ impl<T: Transport> Shard<T> {
         self.counters.bytes_in.add(bytes.len() as u64);
         let index = token.index;
         match &mut connection.phase {
-            Phase::Member(_) => self.on_member_bytes(index, &mut bytes),
+            Phase::Member(seat) => {
+                seat.pinged = false;
+                let left = self.on_member_bytes(index, &mut bytes);
+                if left > 0 {
+                    self.keep_unread(index, &bytes[bytes.len() - left..]);
+                }
+            }
+            Phase::Moving(moving) => {
+                moving.seat.pinged = false;
+                self.keep_unread(index, &bytes);
+                self.pause(index, PAUSED_MOVING);
+            }
             Phase::Http(exchange) => {
                 exchange.input.extend_from_slice(&bytes);
                 drop(bytes);
@@ -66,17 +77,24 @@ impl<T: Transport> Shard<T> {
     pub(super) fn on_ended(&mut self, token: Token, why: End) {
         let Some(connection) = self.connections.resolve(token) else { return };
         connection.armed = false;
+        self.on_end_of_stream(token.index, why);
+    }
+
+    pub(super) fn on_end_of_stream(&mut self, index: u32, why: End) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
         let unsent = connection.has_output();
         match (why, &mut connection.phase) {
-            (End::Stopped, _) => self.read_on(token.index),
+            (End::Stopped, _) => self.read_on(index),
+            // It leaves the session that it enters.
+            (_, Phase::Moving(moving)) => moving.ended = Some(why),
             // A client may say that it sends no more and still wait for its answer.
             (End::Eof, Phase::Http(exchange)) if unsent || exchange.is_answering() => {
                 exchange.input_ended = true;
-                self.advance_http(token.index);
+                self.advance_http(index);
             }
             // What it is still to be told, such as why it was closed, may yet reach it.
             (End::Eof, Phase::Closing { ended, .. }) if unsent => *ended = true,
-            _ => self.drop_connection(token.index),
+            _ => self.drop_connection(index),
         }
     }
 

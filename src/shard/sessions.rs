@@ -34,6 +34,13 @@ pub(super) struct Session {
     pub(super) unwritten: bool,
 }
 
+impl Session {
+    /// Its key, as its protocol knows it.
+    pub(super) fn key(&self) -> &str {
+        &self.name[self.protocol.name.len() + 1..]
+    }
+}
+
 /// The full name of a session: unique across protocols.
 pub(super) fn name(protocol: &Protocol, key: &str) -> String {
     format!("{}/{key}", protocol.name)

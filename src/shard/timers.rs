@@ -26,7 +26,8 @@ impl<T: Transport> Shard<T> {
                 let session = self.sessions.get(seat.session);
                 session.and_then(|session| member_due(connection, seat, session, self.now.at))
             }
-            Phase::Busy => None,
+            // Its deadlines run again once it has entered.
+            Phase::Moving(_) | Phase::Busy => None,
         };
         self.wheel.set(connection.timer, due);
     }

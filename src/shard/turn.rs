@@ -1,8 +1,9 @@
 //! One turn of a shard: receive → decode → apply → append → fan out → flush.
 //!
 //! Everything that happened on the network since the last turn is looked at, input by input, each
-//! with its effects drained before the next; then what other threads sent, then timers. What was
-//! recorded is written to the journal. Only at the end does the shard send: one send for each connection that has something waiting, however many
+//! with its effects drained before the next, what its session sent to other sessions included; then
+//! what other threads sent, then timers. What was recorded is written to the journal. Only at the end
+//! does the shard send: one send for each connection that has something waiting, however many
 //! messages that is. Ten messages that arrived in one turn leave in one send, and this coalescing is
 //! the largest lever on what a delivery costs.
 
@@ -18,18 +19,24 @@ impl<T: Transport> Shard<T> {
     /// Does everything there is to do now. Returns whether that was anything.
     pub fn turn(&mut self, now: Now) -> bool {
         self.now = now;
+        self.renew_passages();
+        self.deliver_passages();
         let mut events = std::mem::take(&mut self.events);
         self.net.poll(&mut events);
         let mut worked = !events.is_empty();
         for event in events.drain(..) {
             self.on_event(event);
+            self.deliver_passages();
         }
         self.events = events;
         worked |= self.take_items();
         worked |= self.fire_timers();
         self.settle_recovered();
         self.commit();
+        // Behind the journal: other shards act on what sessions here have recorded.
+        self.send_passages();
         worked |= self.flush();
+        worked |= self.has_passages_due();
         self.counters.turns.increment();
         worked
     }
@@ -59,12 +66,15 @@ impl<T: Transport> Shard<T> {
             let Some(item) = self.inbox.next() else { return taken > 0 };
             match item {
                 Item::Adopt(adoption) => self.adopt(*adoption),
+                Item::Arrive(arrival) => self.arrive(*arrival),
+                Item::Tell(tell) => self.on_tell(*tell),
                 Item::Storage(answer) => self.on_storage(answer),
                 Item::Ask(ask) => self.on_ask(ask),
                 Item::Answer { question, text } => self.on_answer(question, text),
                 Item::Synced(synced) => self.on_synced(synced),
                 Item::Drain => self.drain(),
             }
+            self.deliver_passages();
         }
         true
     }
@@ -80,7 +90,10 @@ impl<T: Transport> Shard<T> {
                 Timer::Accept(listener) => self.net.accept(listener),
                 Timer::Journal => self.on_journal_timer(),
                 Timer::Report => self.on_report_timer(),
+                // The turn itself tries again.
+                Timer::Passages => {}
             }
+            self.deliver_passages();
         }
         self.fired = fired;
         any

@@ -1,9 +1,11 @@
 //! Whole turns of whole shards over a network of vectors.
 
 mod chunking;
+mod ledger;
 mod report;
 mod simulation;
 mod talk;
+mod transfers;
 mod world;
 
 use std::time::Duration;

@@ -2,11 +2,15 @@
 //!
 //! A session numbers what it says, so that a member can see whether anything is missing: whatever
 //! is sent to a member begins with the number of the next broadcast, and broadcasts with their own.
+//!
+//! Members may number what they say (`#1 say hello`) and have a number themselves (`/room/as-1`),
+//! which they keep when they move; the `ledger` sees that all this adds up.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::ledger::{self, Place};
 use crate::protocol::{Hello, Limits, Liveness, Machine, Message, Protocol};
 use crate::session::frame::{FrameKind, Header};
 use crate::session::{Close, Effects, Instant, MemberId};
@@ -18,7 +22,8 @@ pub(super) const LATE: Close = Close::new(4004, "never admitted");
 pub(super) const DENIED: Close = Close::new(4005, "denied");
 pub(super) const KICKED: Close = Close::new(4006, "kicked");
 
-/// The session is the first element of the path; the rest tells how to treat the member.
+/// The session is the first element of the path; the rest tells how to treat the member. Who enters
+/// `gateX` is sent on to `X`; nobody may enter `shut`.
 pub(super) static PROTOCOL: Protocol = Protocol {
     name: "talk",
     summary: "a protocol for tests",
@@ -29,7 +34,7 @@ pub(super) static PROTOCOL: Protocol = Protocol {
         Some(key) if !key.is_empty() => Ok(key.to_owned()),
         _ => Err(DENIED),
     },
-    open: |_| Box::new(Talk::default()),
+    open: |open| Box::new(Talk::new(open.key)),
     limits: |config| Limits {
         message_bytes_max: config.croquet.message_bytes_max,
         fragments_max: config.croquet.fragments_max,
@@ -46,16 +51,35 @@ pub(super) static PROTOCOL: Protocol = Protocol {
     restart: RESTART,
 };
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Talk {
-    members: Vec<MemberId>,
+    key: String,
+    members: Vec<Member>,
     said: u64,
     tick_at: Option<Instant>,
     panics_on_leave: bool,
     kicks_on_leave: bool,
 }
 
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    id: MemberId,
+    /// As the ledger knows it.
+    client: Option<u32>,
+}
+
 impl Talk {
+    fn new(key: String) -> Self {
+        Self {
+            key,
+            members: Vec::new(),
+            said: 0,
+            tick_at: None,
+            panics_on_leave: false,
+            kicks_on_leave: false,
+        }
+    }
+
     /// To all, but for `except`, who is told alone.
     fn say(&mut self, text: &str, except: Option<MemberId>, fx: &mut Effects<'_>) {
         let text = format!("{} {text}", self.said);
@@ -83,6 +107,67 @@ impl Talk {
             fx.share(to, frame.slice(range));
         }
     }
+
+    fn tell_session(&self, key: &str, text: &str, fx: &mut Effects<'_>) {
+        let number = ledger::sent(&self.key, key);
+        fx.tell(key.to_owned(), format!("{number} {text}").into_bytes());
+    }
+
+    /// Sends a member to another session. What is said then is not for it.
+    fn send_on(&mut self, id: MemberId, key: &str, fx: &mut Effects<'_>) {
+        let Some(member) = self.remove(id) else {
+            return ledger::fault(format!("{}: a stranger is sent to {key}", self.key));
+        };
+        self.tell(id, &format!("moving {key}"), fx);
+        let number = ledger::sent(&self.key, key);
+        let client = member.client.map_or_else(|| "-".to_owned(), |client| client.to_string());
+        if let Some(client) = member.client {
+            ledger::left(client, &self.key, Some(key));
+        }
+        let carry = format!("{} {number} {client}", self.key);
+        fx.transfer(id, key.to_owned(), carry.into_bytes());
+        self.say(&format!("gone to {key}"), None, fx);
+    }
+
+    fn shove(&mut self, text: &str, fx: &mut Effects<'_>) {
+        let (place, key) = text.split_once(' ').expect("tests say who, and where to");
+        let place: usize = place.parse().expect("tests send numbers");
+        if let Some(&Member { id, .. }) = self.members.get(place) {
+            self.send_on(id, key, fx);
+        }
+    }
+
+    fn remove(&mut self, id: MemberId) -> Option<Member> {
+        let at = self.members.iter().position(|member| member.id == id)?;
+        Some(self.members.remove(at))
+    }
+
+    fn add(&mut self, id: MemberId, hello: &Hello) {
+        if self.members.iter().any(|member| member.id == id) {
+            ledger::fault(format!("{}: a member entered twice", self.key));
+        }
+        let carry = std::str::from_utf8(&hello.carry).expect("sessions send texts");
+        let (client, before) = match carry.split(' ').collect::<Vec<_>>()[..] {
+            [from, number, client] => {
+                ledger::arrived(from, &self.key, number.parse().expect("passages are numbered"));
+                (client.parse().ok(), Some(Place::UnderWay(self.key.clone())))
+            }
+            _ => (hello.target.rsplit("/as-").next().and_then(|name| name.parse().ok()), None),
+        };
+        if let Some(client) = client {
+            ledger::seated(client, &self.key, before.as_ref());
+        }
+        self.members.push(Member { id, client });
+    }
+}
+
+/// Ended by a panic, it takes its members along.
+impl Drop for Talk {
+    fn drop(&mut self) {
+        for client in self.members.iter().filter_map(|member| member.client) {
+            ledger::left(client, &self.key, None);
+        }
+    }
 }
 
 impl Machine for Talk {
@@ -92,17 +177,23 @@ impl Machine for Talk {
         hello: Hello,
         fx: &mut Effects<'_>,
     ) -> Result<(), Close> {
-        assert!(!self.members.contains(&member), "a member entered twice");
-        assert!(!hello.target.ends_with("/panic"), "a panic that a test asked for");
-        if hello.target.ends_with("/denied") {
-            self.members.push(member);
+        if hello.target.ends_with("/panic") {
+            ledger::panic_as_asked();
+        }
+        self.add(member, &hello);
+        if hello.target.ends_with("/denied") || self.key == "shut" {
             return Err(DENIED);
         }
-        if hello.target.ends_with("/listening") {
+        if hello.target.contains("/listening") {
             fx.admit(member);
             fx.listen(member);
         }
-        self.members.push(member);
+        if !hello.carry.is_empty() {
+            self.tell(member, &format!("entered {}", self.key), fx);
+        }
+        if let Some(key) = self.key.strip_prefix("gate").map(str::to_owned) {
+            self.send_on(member, &key, fx);
+        }
         Ok(())
     }
 
@@ -112,11 +203,19 @@ impl Machine for Talk {
         message: Message<'_>,
         fx: &mut Effects<'_>,
     ) -> Result<(), Close> {
-        assert!(self.members.contains(&member), "a stranger talks");
-        let Message::Text(text) = message else {
+        let Some(place) = self.members.iter().position(|other| other.id == member) else {
+            ledger::fault(format!("{}: a stranger talks", self.key));
+            return Err(DENIED);
+        };
+        let Message::Text(mut text) = message else {
             fx.append(FrameKind::Binary, &[message.bytes()]);
             return Ok(());
         };
+        if let Some((number, rest)) = text.strip_prefix('#').and_then(|text| text.split_once(' ')) {
+            let client = self.members[place].client.expect("who numbers its messages has a number");
+            ledger::applied(client, number.parse().expect("tests send numbers"));
+            text = rest;
+        }
         let (verb, text) = text.split_once(' ').unwrap_or((text, ""));
         let number = || text.parse::<usize>().expect("tests send numbers");
         match verb {
@@ -133,21 +232,54 @@ impl Machine for Talk {
             "long" => self.tell(member, &"l".repeat(number()), fx),
             "share" => self.share(member, number(), fx),
             "tick" => self.tick_at = Some(fx.at() + Duration::from_millis(number() as u64)),
-            "kick" => self.members.get(number()).into_iter().for_each(|&to| fx.close(to, KICKED)),
+            "kick" => {
+                self.members.get(number()).into_iter().for_each(|to| fx.close(to.id, KICKED));
+            }
+            "move" => self.send_on(member, text, fx),
+            "shove" => self.shove(text, fx),
+            "tell" => {
+                let (key, text) = text.split_once(' ').expect("tests say whom");
+                self.tell_session(key, text, fx);
+            }
+            "flood" => {
+                let (key, count) = text.split_once(' ').expect("tests say whom, and how often");
+                let count: u32 = count.parse().expect("tests send numbers");
+                (0..count).for_each(|_| self.tell_session(key, "flood", fx));
+            }
             "kick-on-leave" => self.kicks_on_leave = true,
             "panic-on-leave" => self.panics_on_leave = true,
-            "panic" => panic!("a panic that a test asked for"),
+            "panic" => ledger::panic_as_asked(),
             _ => return Err(DENIED),
         }
         Ok(())
     }
 
+    fn on_told(&mut self, from: &str, body: &[u8], fx: &mut Effects<'_>) {
+        let body = std::str::from_utf8(body).expect("sessions send texts");
+        let (number, text) = body.split_once(' ').expect("passages are numbered");
+        ledger::arrived(from, &self.key, number.parse().expect("passages are numbered"));
+        let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
+        match verb {
+            "panic" => ledger::panic_as_asked(),
+            "answer" => self.tell_session(from, rest, fx),
+            "forever" => self.tell_session(from, text, fx),
+            "shove" => self.shove(rest, fx),
+            _ => {}
+        }
+        self.say(&format!("{from} tells: {text}"), None, fx);
+    }
+
     fn on_leave(&mut self, member: MemberId, code: u16, fx: &mut Effects<'_>) {
-        assert!(self.members.contains(&member), "a stranger leaves");
-        self.members.retain(|&other| other != member);
-        assert!(!self.panics_on_leave, "a panic that a test asked for");
+        match self.remove(member) {
+            Some(Member { client: Some(client), .. }) => ledger::left(client, &self.key, None),
+            Some(_) => {}
+            None => ledger::fault(format!("{}: a stranger leaves", self.key)),
+        }
+        if self.panics_on_leave {
+            ledger::panic_as_asked();
+        }
         if self.kicks_on_leave {
-            self.members.iter().for_each(|&other| fx.close(other, KICKED));
+            self.members.iter().for_each(|other| fx.close(other.id, KICKED));
         }
         self.say(&format!("left {code}"), None, fx);
     }
