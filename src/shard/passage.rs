@@ -65,8 +65,6 @@ pub(super) struct Passages<S> {
     count: usize,
     /// How many may still be delivered here in this turn.
     budget: usize,
-    /// Something was added since the end of the last turn.
-    fresh: bool,
     retry: TimerId,
 }
 
@@ -75,7 +73,7 @@ impl<S> Passages<S> {
     pub(super) fn new(here: usize, shards: usize, retry: TimerId) -> Self {
         let queue = |_| Queue { waiting: VecDeque::new(), bytes: 0 };
         let queues = (0..shards).map(queue).collect();
-        Self { queues, here, count: 0, budget: 0, fresh: false, retry }
+        Self { queues, here, count: 0, budget: 0, retry }
     }
 
     /// Whether nothing is on its way.
@@ -93,7 +91,6 @@ impl<S> Passages<S> {
         queue.bytes += bytes;
         queue.waiting.push_back(Waiting { passage, bytes });
         self.count += 1;
-        self.fresh = true;
         true
     }
 
@@ -165,7 +162,6 @@ impl<T: Transport> Shard<T> {
 
     /// Hands over what goes to other shards, as far as they have room.
     pub(super) fn send_passages(&mut self) {
-        self.passages.fresh = false;
         if self.passages.is_empty() {
             return;
         }
@@ -176,9 +172,9 @@ impl<T: Transport> Shard<T> {
         }
     }
 
-    /// Whether another turn is needed at once.
+    /// Whether more is to be delivered here than one turn may.
     pub(super) fn has_passages_due(&self) -> bool {
-        self.passages.fresh || !self.passages.queues[self.passages.here].waiting.is_empty()
+        !self.passages.queues[self.config.index].waiting.is_empty()
     }
 
     fn send_passages_to(&mut self, shard: usize) {

@@ -66,6 +66,8 @@ impl Client {
         for frame in self.peer.read_some(bytes) {
             assert!(self.close.is_none(), "{frame:?} after the close frame");
             if frame.is_close() {
+                let code = u16::from_be_bytes([frame.payload[0], frame.payload[1]]);
+                assert!(code == 1000 || code > 4000, "it has broken no rule: {frame:?}");
                 self.close = Some(frame);
             } else if let Some(text) = frame.into_text() {
                 self.check(&text);
@@ -125,23 +127,6 @@ impl Client {
     }
 
     fn act(&mut self, random: &mut Random, world: &World) {
-        let size_max = if random.one_in(8) { 90_000 } else { 600 };
-        let size = random.below(size_max);
-        let command = match random.below(27) {
-            0..4 => "listen".to_owned(),
-            4..9 => "say something".to_owned(),
-            9..11 => "others something".to_owned(),
-            11..13 => format!("big {size}"),
-            13..15 => format!("long {size}"),
-            15..17 => format!("share {size}"),
-            17 => format!("tick {}", random.below(50)),
-            18 if random.one_in(4) => format!("kick {}", random.below(4)),
-            19 if random.one_in(8) => "nonsense".to_owned(),
-            20..22 => format!("move {}", target(random)),
-            22..24 => format!("shove {} {}", random.below(4), target(random)),
-            24..27 => format!("tell {} {}", target(random), news(random)),
-            _ => "admit".to_owned(),
-        };
         match random.below(60) {
             0 => self.peer.send(0x88, &1000u16.to_be_bytes()),
             1 => world.network.finish(self.peer.connection),
@@ -157,8 +142,32 @@ impl Client {
             6 if random.one_in(3) => self.say("panic", random),
             7 if random.one_in(3) => self.say("panic-on-leave", random),
             8 if random.one_in(3) => self.say("kick-on-leave", random),
-            _ => self.say(&command, random),
+            // Much at once, of which one buffer may hold several moves.
+            10 => (0..10).for_each(|_| self.say(&command(random), random)),
+            _ => self.say(&command(random), random),
         }
+    }
+}
+
+/// What a client says.
+fn command(random: &mut Random) -> String {
+    let size_max = if random.one_in(8) { 90_000 } else { 600 };
+    let size = random.below(size_max);
+    match random.below(27) {
+        0..4 => "listen".to_owned(),
+        4..9 => "say something".to_owned(),
+        9..11 => "others something".to_owned(),
+        11..13 => format!("big {size}"),
+        13..15 => format!("long {size}"),
+        15..17 => format!("share {size}"),
+        17 => format!("tick {}", random.below(50)),
+        18 if random.one_in(4) => format!("kick {}", random.below(4)),
+        19 if random.one_in(8) => "nonsense".to_owned(),
+        20..22 => format!("move {}", target(random)),
+        23 if random.one_in(8) => format!("tell-on-leave {}", target(random)),
+        22..24 => format!("shove {} {}", random.below(4), target(random)),
+        24..27 => format!("tell {} {}", target(random), news(random)),
+        _ => "admit".to_owned(),
     }
 }
 

@@ -59,6 +59,7 @@ struct Talk {
     tick_at: Option<Instant>,
     panics_on_leave: bool,
     kicks_on_leave: bool,
+    tells_on_leave: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +78,7 @@ impl Talk {
             tick_at: None,
             panics_on_leave: false,
             kicks_on_leave: false,
+            tells_on_leave: None,
         }
     }
 
@@ -215,6 +217,8 @@ impl Machine for Talk {
             let client = self.members[place].client.expect("who numbers its messages has a number");
             ledger::applied(client, number.parse().expect("tests send numbers"));
             text = rest;
+        } else if self.members[place].client.is_some() {
+            ledger::fault(format!("{}: {text:.40} is not what a client says", self.key));
         }
         let (verb, text) = text.split_once(' ').unwrap_or((text, ""));
         let number = || text.parse::<usize>().expect("tests send numbers");
@@ -246,6 +250,7 @@ impl Machine for Talk {
                 let count: u32 = count.parse().expect("tests send numbers");
                 (0..count).for_each(|_| self.tell_session(key, "flood", fx));
             }
+            "tell-on-leave" => self.tells_on_leave = Some(text.to_owned()),
             "kick-on-leave" => self.kicks_on_leave = true,
             "panic-on-leave" => self.panics_on_leave = true,
             "panic" => ledger::panic_as_asked(),
@@ -280,6 +285,9 @@ impl Machine for Talk {
         }
         if self.kicks_on_leave {
             self.members.iter().for_each(|other| fx.close(other.id, KICKED));
+        }
+        if let Some(key) = &self.tells_on_leave {
+            self.tell_session(key, "hello", fx);
         }
         self.say(&format!("left {code}"), None, fx);
     }
