@@ -23,7 +23,7 @@ impl<T: Transport> Shard<T> {
         let Some((generation, seat)) = self.seat_of(index) else {
             return self.moving(index).map_or(0, |_| input.len());
         };
-        let session = seat.session;
+        let mut session = seat.session;
         // Taken out so that a message borrowed from it can be handed to the machine.
         let mut decoder = std::mem::take(&mut seat.decoder);
         let Some(limits) = self.sessions.get(session).map(|session| *session.limits) else {
@@ -42,15 +42,20 @@ impl<T: Transport> Shard<T> {
                 }
                 Err(violation) => self.on_violation(index, violation),
             }
-            // The message may have ended the member, or its session.
-            if !self.is_seated(index, generation) {
-                let Some(moving) = self.moving(index) else {
+            // Others are told of what the message did before the next is looked at.
+            if self.passages.is_due() && self.session_of(index, generation).is_some() {
+                self.deliver_passages();
+            }
+            // All this may have moved the member, or ended it or its session.
+            match self.session_of(index, generation) {
+                Some(present) => session = present,
+                None if self.take_along(index, &mut decoder, messages, limits) => {
+                    return input.len();
+                }
+                None => {
                     decoder.release(&mut self.assemblies);
                     return 0;
-                };
-                moving.seat.decoder = decoder;
-                moving.seat.spend(messages, limits.messages_per_second_max, now.as_millis());
-                return input.len();
+                }
             }
         }
         if let Some((_, seat)) = self.seat_of(index) {
@@ -213,14 +218,15 @@ impl<T: Transport> Shard<T> {
         }
     }
 
-    fn is_seated(&mut self, index: u32, generation: u32) -> bool {
-        self.seat_of(index).is_some_and(|(present, _)| present == generation)
+    fn session_of(&mut self, index: u32, generation: u32) -> Option<u32> {
+        let (present, seat) = self.seat_of(index)?;
+        (present == generation).then_some(seat.session)
     }
 }
 
 impl Seat {
     /// Takes `messages` from the allowance; whether it is used up. Allows bursts of two seconds.
-    fn spend(&mut self, messages: u32, per_second: u32, now_ms: u64) -> bool {
+    pub(super) fn spend(&mut self, messages: u32, per_second: u32, now_ms: u64) -> bool {
         let passed = self.since_refill_ms(now_ms);
         let burst = i64::from(per_second) * 2;
         let refill = passed.saturating_mul(u64::from(per_second)) / 1_000;

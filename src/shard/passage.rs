@@ -1,8 +1,9 @@
 //! What is on its way between sessions: members that move, and what sessions tell each other.
 //!
 //! One queue for each shard, this one included, so that whatever one session sends another arrives
-//! in order. What stays on this shard is delivered when the input that caused it is drained, before
-//! the next is looked at: never from within a machine's call. What goes to another shard is put into
+//! in order. What stays on this shard is delivered when the call that caused it is drained, before
+//! the next message is looked at, and never from within it; only messages that a member brings along
+//! are applied together, as deliveries do not nest. What goes to another shard is put into
 //! its inbox at the end of a turn; what finds no room there, or is still held by the kernel, waits
 //! here with all that is behind it.
 
@@ -65,6 +66,7 @@ pub(super) struct Passages<S> {
     count: usize,
     /// How many may still be delivered here in this turn.
     budget: usize,
+    delivering: bool,
     retry: TimerId,
 }
 
@@ -73,7 +75,12 @@ impl<S> Passages<S> {
     pub(super) fn new(here: usize, shards: usize, retry: TimerId) -> Self {
         let queue = |_| Queue { waiting: VecDeque::new(), bytes: 0 };
         let queues = (0..shards).map(queue).collect();
-        Self { queues, here, count: 0, budget: 0, retry }
+        Self { queues, here, count: 0, budget: 0, delivering: false, retry }
+    }
+
+    /// Whether anything is to be delivered here now.
+    pub(super) fn is_due(&self) -> bool {
+        !(self.delivering || self.queues[self.here].waiting.is_empty())
     }
 
     /// Whether nothing is on its way.
@@ -151,6 +158,10 @@ impl<T: Transport> Shard<T> {
 
     /// Delivers what goes to sessions of this shard.
     pub(super) fn deliver_passages(&mut self) {
+        if !self.passages.is_due() {
+            return;
+        }
+        self.passages.delivering = true;
         while let Some(passage) = self.passages.next_here() {
             match passage {
                 Passage::Member(token) => self.complete_move(token.index),
@@ -158,6 +169,7 @@ impl<T: Transport> Shard<T> {
                 Passage::Tell(tell) => self.on_tell(*tell),
             }
         }
+        self.passages.delivering = false;
     }
 
     /// Hands over what goes to other shards, as far as they have room.
@@ -170,11 +182,6 @@ impl<T: Transport> Shard<T> {
                 self.send_passages_to(shard);
             }
         }
-    }
-
-    /// Whether more is to be delivered here than one turn may.
-    pub(super) fn has_passages_due(&self) -> bool {
-        !self.passages.queues[self.config.index].waiting.is_empty()
     }
 
     fn send_passages_to(&mut self, shard: usize) {

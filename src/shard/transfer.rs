@@ -13,8 +13,9 @@
 use super::Shard;
 use super::connections::{Connection, PAUSED_MOVING, Phase, Seat};
 use super::passage::Passage;
+use crate::codec::websocket::Decoder;
 use crate::net::{End, Transport};
-use crate::protocol::{Hello, Protocol};
+use crate::protocol::{Hello, Limits, Protocol};
 use crate::session::{Close, Instant, Outbox, Position};
 
 /// How a member is told to go for which there is no room on its way.
@@ -73,6 +74,21 @@ impl<T: Transport> Shard<T> {
         } else if owner != self.config.index {
             self.pause(index, PAUSED_MOVING);
         }
+    }
+
+    /// If a member has moved whose bytes are being applied: what it keeps of that.
+    pub(super) fn take_along(
+        &mut self,
+        index: u32,
+        decoder: &mut Decoder,
+        messages: u32,
+        limits: Limits,
+    ) -> bool {
+        let now_ms = self.now.at.as_millis();
+        let Some(moving) = self.moving(index) else { return false };
+        moving.seat.decoder = std::mem::take(decoder);
+        moving.seat.spend(messages, limits.messages_per_second_max, now_ms);
+        true
     }
 
     /// Makes what a member is still to be sent independent of its session.

@@ -36,7 +36,7 @@ impl<T: Transport> Shard<T> {
         // Behind the journal: other shards act on what sessions here have recorded.
         self.send_passages();
         worked |= self.flush();
-        worked |= self.has_passages_due();
+        worked |= self.passages.is_due();
         self.counters.turns.increment();
         worked
     }

@@ -244,6 +244,8 @@ impl Machine for Talk {
             "tell" => {
                 let (key, text) = text.split_once(' ').expect("tests say whom");
                 self.tell_session(key, text, fx);
+                // Comes first even if the session tells itself: it is told when this call is over.
+                self.tell(member, &format!("told {key}"), fx);
             }
             "flood" => {
                 let (key, count) = text.split_once(' ').expect("tests say whom, and how often");

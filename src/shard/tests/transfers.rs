@@ -264,6 +264,18 @@ fn sessions_tell_each_other_in_order() {
 }
 
 #[test]
+fn a_session_that_tells_itself_is_told_when_the_call_is_over() {
+    let mut world = world();
+    let mut member = world.join("/room/as-1");
+    member.send_text("#1 tell room shove 0 other");
+    member.send_text("#2 reply hello");
+    world.settle();
+    let expected = ["0: told room", "0: moving other", "0: entered other", "0: hello"];
+    assert_eq!(member.texts(), expected);
+    end(world, &[&member]);
+}
+
+#[test]
 fn a_session_that_is_opened_to_be_told_goes_when_it_is_over() {
     for (mut world, [here, there]) in near_and_far() {
         let member = world.join(&format!("/{here}"));
@@ -285,7 +297,8 @@ fn a_panic_when_told_ends_that_session_only() {
         safe.send_text("say fine");
         world.settle();
         assert_eq!(doomed.read(), [close(RESTART)]);
-        assert_eq!(safe.texts(), ["0 fine"]);
+        let told = format!("0: told {there}");
+        assert_eq!(safe.texts(), [&told, &told, "0 fine"]);
         assert_eq!(world.count(|counters| counters.panics.get()), 1);
         end(world, &[&doomed, &safe]);
     }
@@ -301,7 +314,7 @@ fn sessions_that_answer_each_other_forever_hold_nobody_up() {
     }
     member.send_text("reply still here");
     world.turn();
-    assert!(member.texts()[0].ends_with(": still here"));
+    assert!(member.texts()[1].ends_with(": still here"));
     ledger::clear();
 }
 
@@ -326,7 +339,9 @@ fn what_finds_a_full_inbox_waits_for_room() {
     moves.send_text("#4 say two");
     world.pass(ms(100));
     assert_eq!(waits.texts(), [format!("0 {here} tells: one"), "1 two".to_owned()]);
-    assert_eq!(moves.texts().last(), Some(&format!("1: entered {there}")));
+    let expected = ["0: told", "0: moving", "1: entered", "1: told"];
+    let texts = moves.texts();
+    assert!(texts.iter().zip(expected).all(|(text, begin)| text.starts_with(begin)), "{texts:?}");
     assert_eq!(world.count(|counters| counters.passages_dropped.get()), 0);
     end(world, &[&waits, &moves]);
 }
@@ -375,6 +390,23 @@ fn who_is_under_way_when_the_process_stops_is_told() {
         assert!(world.shards.iter().all(|shard| shard.is_done()));
         end(world, &[]);
     }
+}
+
+#[test]
+fn a_shard_is_not_done_before_it_has_sent_what_waits() {
+    let (mut world, [here, there]) = two_shards();
+    let member = world.join(&format!("/{here}"));
+    fill_inbox(&world, 1);
+    member.send_text(&format!("tell {there} last words"));
+    world.network.finish(member.connection);
+    assert!(world.outlets[0].send(Item::Drain).is_ok());
+    let now = world.now;
+    while world.shards[0].turn(now) {}
+    assert_eq!(world.count(|counters| counters.connections.get()), 0);
+    assert!(!world.shards[0].is_done());
+    world.settle();
+    assert!(world.shards[0].is_done());
+    end(world, &[]);
 }
 
 /// The shard that it goes to has nothing more to do, and is gone.
