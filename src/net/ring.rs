@@ -9,6 +9,9 @@
 //! file for each send, which is 4 % of the cost of a lone one.
 #![allow(unsafe_code)] // submission entries carry raw descriptors and pointers
 
+#[cfg(test)]
+mod tests;
+
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};

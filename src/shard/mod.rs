@@ -4,6 +4,9 @@
 //! `member` (frames, the protocol's machine) → `effects` (what the machine asked for) → `flush` (one
 //! send for each dirty connection).
 //!
+//! Connections come by `handoff`; what goes from session to session passes through `passage`:
+//! members (`transfer`) and messages (`tell`).
+//!
 //! Invariants:
 //! - A shard shares nothing: it owns its sockets, sessions, histories, timers and counters. Other
 //!   threads reach it only through its inbox (`mesh`).
