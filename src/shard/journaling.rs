@@ -95,6 +95,7 @@ impl<T: Transport> Shard<T> {
         }
         let (bytes, entries) = (journal.batch.bytes().len(), journal.batch.entries());
         let may_send = journal.commit(self.now.at);
+        self.counters.journal_read_only.set(u64::from(journal.trouble().is_some()));
         self.wheel.set(state.timer, journal.next_due());
         if may_send {
             self.counters.journal_batches.increment();

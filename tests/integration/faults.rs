@@ -6,19 +6,23 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
+use std::time::Duration;
 
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+use serde_json::Value;
 
-use crate::support::croquet::Member;
+use crate::support::croquet::{Member, join_text};
 use crate::support::eventually;
 use crate::support::http::{Connection, get};
 use crate::support::server::{self, Scratch, Server, metric, run_to_end};
+use crate::support::websocket::Client;
 
-/// Sets a limit of a running server.
-fn limit(server: &Server, resource: Resource, to: u64) {
+/// Sets a limit of a running server; `None` is as much as this process may have itself.
+fn limit(server: &Server, resource: Resource, to: impl Into<Option<u64>>) {
     let pid = Pid::from_raw(server.pid() as i32);
-    prlimit(pid, resource, Rlimit { current: Some(to), maximum: Some(to) })
-        .expect("limits of a child can be lowered");
+    let maximum = getrlimit(resource).maximum;
+    let current = to.into().or(maximum);
+    prlimit(pid, resource, Rlimit { current, maximum }).expect("limits of a child can be set");
 }
 
 fn has_prlimit() -> bool {
@@ -232,27 +236,107 @@ fn a_file_beyond_the_limit_of_the_process_is_refused() {
     server.stop();
 }
 
+/// A server with one shard whose data directory is a disk of its own, of so many MiB, that only the
+/// server sees. `ballast` of them are taken. `None` where nothing can be mounted.
+fn on_small_disk(data: &Scratch, mib: usize, ballast: usize) -> Option<Server> {
+    let script = format!(
+        r#"mount -t tmpfs -o size={mib}m tmpfs "$0" \
+            && head -c {ballast}M /dev/zero > "$0/ballast" && exec "$@""#
+    );
+    let unshare = |program: &[&str]| {
+        let mut command = Command::new("unshare");
+        command.args(["-Urm", "sh", "-c", &script]).arg(data.path()).args(program);
+        command
+    };
+    if !unshare(&["true"]).output().is_ok_and(|tried| tried.status.success()) {
+        eprintln!("SKIPPED: no file system can be mounted here");
+        return None;
+    }
+    let server = [env!("CARGO_BIN_EXE_lockstep"), "--shards", "1", "--port", "0", "--data-dir"];
+    let mut command = unshare(&server);
+    command.arg(data.path());
+    Some(Server::start_command(command))
+}
+
 #[test]
 fn a_full_disk_refuses_uploads_and_nothing_else() {
     let data = Scratch::new("full-disk");
-    // A disk of its own, of 1 MiB, seen by the server only.
-    let script = r#"mount -t tmpfs -o size=1m tmpfs "$0" && exec "$@""#;
-    let mut unshared = Command::new("unshare");
-    unshared.args(["-Urm", "sh", "-c", script]).arg(data.path());
-    let tried = Command::new("unshare")
-        .args(["-Urm", "sh", "-c", script])
-        .arg(data.path())
-        .arg("true")
-        .output();
-    if !tried.is_ok_and(|tried| tried.status.success()) {
-        eprintln!("SKIPPED: no file system can be mounted here");
-        return;
-    }
-    unshared.args([env!("CARGO_BIN_EXE_lockstep"), "--shards", "1", "--port", "0", "--data-dir"]);
-    unshared.arg(data.path());
-    let server = Server::start_command(unshared);
-    uploads_beyond_the_room(&server, 2 << 20);
+    // The journal's reserve takes 4 of them.
+    let Some(server) = on_small_disk(&data, 6, 0) else { return };
+    uploads_beyond_the_room(&server, 3 << 20);
     assert!(server.log().contains("no space left on the disk"));
+    server.stop();
+}
+
+/// The next message or INFO a member is sent.
+fn next_word(member: &mut Member) -> Value {
+    loop {
+        let answer: Value = serde_json::from_str(&member.client.text()).expect("JSON");
+        if answer["action"] == "RECV" || answer["action"] == "INFO" {
+            return answer["args"].clone();
+        }
+    }
+}
+
+#[test]
+fn a_full_journal_makes_sessions_read_only_until_there_is_space() {
+    let data = Scratch::new("full-journal");
+    let Some(server) = on_small_disk(&data, 8, 2) else { return };
+    let mut member = Member::join(server.address(), "session", "user");
+    let payload = "x".repeat(50_000);
+    let mut heard = Vec::new();
+    loop {
+        member.send(&payload);
+        let word = next_word(&mut member);
+        if word["code"] == "READ_ONLY" {
+            break;
+        }
+        heard.push(word);
+        assert!(heard.len() < 1_000, "the journal should have been full by now");
+    }
+    assert!(heard.len() > 20, "{} messages", heard.len());
+    assert_eq!(server.metric("lockstep_journal_read_only"), 1);
+    assert!(server.log().contains("has no space left"), "{}", server.log());
+    // Others can come, and are told all there is.
+    let other = Member::join(server.address(), "session", "other");
+    let told = other.sync["messages"].as_array().expect("SYNC has messages");
+    assert!(heard.iter().all(|message| told.contains(message)));
+    let inside = format!("/proc/{}/root{}/ballast", server.pid(), data.path().display());
+    std::fs::remove_file(inside).expect("the server's disk can be reached");
+    eventually("the journal to be written again", || {
+        server.metric("lockstep_journal_read_only") == 0
+    });
+    member.send("after");
+    while next_word(&mut member)[2] != "after" {}
+    server.stop();
+}
+
+#[test]
+fn what_could_not_be_written_is_told_when_it_is() {
+    let data = Scratch::new("held");
+    let server = Server::start_in(data.path(), 1, &[]);
+    let mut member = Member::join(server.address(), "session", "user");
+    member.send("before");
+    member.await_payload("before");
+    let mut bystander = Member::join(server.address(), "another", "user");
+    limit(&server, Resource::Fsize, 64);
+    member.send("held");
+    eventually("the journal to fail", || server.log().contains("cannot be written"));
+    // Not even a newcomer is told what a crash would take back.
+    let mut other = Client::open(server.address(), "/reflector/session");
+    other.send_text(&join_text("other"));
+    assert!(member.client.is_silent_for(Duration::from_millis(300)), "held");
+    assert_eq!(get(server.address(), "/health").status, 200);
+    limit(&server, Resource::Fsize, None);
+    member.await_payload("held");
+    bystander.send("unhurt");
+    bystander.await_payload("unhurt");
+    server.kill();
+    let server = Server::start_in(data.path(), 1, &[]);
+    let later = Member::join(server.address(), "session", "later");
+    let told = later.sync["messages"].as_array().expect("SYNC has messages").iter();
+    let said: Vec<_> = told.filter_map(|message| message[2].as_str()).collect();
+    assert_eq!(said, ["before", "held"]);
     server.stop();
 }
 
