@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::settings::{HOST, Listener, Profile, RECEIVE_BUFFERS_MAX, SHARDS_MAX, Settings, Shards};
 use super::values::{Complaint, address, bytes, duration, host, number, profile, switch, unknown};
+use crate::protocol::gallery::Role;
 use crate::server::log::{Filter, Format};
 use crate::storage::FILES_BYTES_MAX_IN_MEMORY;
 use crate::storage::journal::Sync;
@@ -42,6 +43,8 @@ pub enum Group {
     Log,
     /// The Croquet reflector.
     Croquet,
+    /// Gallery rooms.
+    Gallery,
 }
 
 /// What a setting takes.
@@ -102,6 +105,7 @@ impl Group {
             Self::Storage => "Files and records",
             Self::Log => "Log",
             Self::Croquet => "Croquet",
+            Self::Gallery => "Gallery",
         }
     }
 
@@ -110,6 +114,7 @@ impl Group {
         match self {
             Self::Log => "log",
             Self::Croquet => "croquet",
+            Self::Gallery => "gallery",
             Self::Serving | Self::Storage => "",
         }
     }
@@ -130,6 +135,10 @@ const SYNC_MS_MAX: u64 = 60_000;
 const DRAIN_MS_MAX: u64 = 3_600_000;
 const CONNECTIONS_MAX: u64 = 10_000_000;
 const LABEL_BYTES_MAX: usize = 64;
+const SECRET_BYTES_MAX: usize = 512;
+/// Most users of a gallery room.
+const USERS_MAX: u64 = 100_000;
+const YEAR_MS: u64 = 366 * 86_400_000;
 const KIB: u64 = 1 << 10;
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
@@ -145,6 +154,8 @@ pub(super) struct Draft {
     data_dir: PathBuf,
     in_memory: bool,
     files_bytes_max: Option<u64>,
+    gallery_api_key: Option<String>,
+    gallery_requires_api_key: bool,
     verbose: bool,
 }
 
@@ -159,6 +170,8 @@ impl Draft {
             data_dir: PathBuf::new(),
             in_memory: false,
             files_bytes_max: None,
+            gallery_api_key: None,
+            gallery_requires_api_key: false,
             verbose: false,
         }
     }
@@ -175,6 +188,9 @@ impl Draft {
         settings.data_dir = (!self.in_memory).then_some(self.data_dir);
         let quota = if self.in_memory { FILES_BYTES_MAX_IN_MEMORY } else { FILES_BYTES_MAX };
         settings.files_bytes_max = self.files_bytes_max.unwrap_or(quota);
+        if self.gallery_requires_api_key {
+            settings.gallery.api_key = Some(self.gallery_api_key.unwrap_or_default());
+        }
         if self.verbose {
             let filter = std::mem::take(&mut settings.log_filter);
             settings.log_filter = filter.at_least("lockstep", log::LevelFilter::Debug);
@@ -296,6 +312,7 @@ pub static SETTINGS: &[Setting] = &[
         doc: "How far a member may fall behind its session before it is told to reconnect",
         apply: |draft, text| {
             draft.settings.croquet.lag_bytes_max = bytes(text, KIB..=GIB)? as usize;
+            draft.settings.gallery.lag_bytes_max = draft.settings.croquet.lag_bytes_max;
             Ok(())
         },
     },
@@ -510,6 +527,228 @@ pub static SETTINGS: &[Setting] = &[
             Ok(())
         },
     },
+    Setting {
+        flag: "gallery-require-api-key",
+        short: None,
+        group: Group::Gallery,
+        takes: Takes::Nothing,
+        originals: &["REQUIRE_API_KEY"],
+        default: Default::Is("false"),
+        doc: "Close connections whose apiKey is not the one that is set",
+        apply: |draft, text| {
+            draft.gallery_requires_api_key = switch(text)?;
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "gallery-api-key",
+        short: None,
+        group: Group::Gallery,
+        takes: Takes::One("KEY"),
+        originals: &["API_KEY"],
+        default: Default::Told("none"),
+        doc: "The key that clients must know, if one is required",
+        apply: |draft, text| {
+            draft.gallery_api_key = Some(secret(text)?);
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "gallery-message-bytes-max",
+        short: None,
+        group: Group::Gallery,
+        takes: Takes::One("SIZE"),
+        originals: &[],
+        default: Default::Is("1MiB"),
+        doc: "Largest message a client may send",
+        apply: |draft, text| {
+            draft.settings.gallery.message_bytes_max = bytes(text, KIB..=GIB)? as usize;
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "gallery-messages-per-second-max",
+        short: None,
+        group: Group::Gallery,
+        takes: Takes::One("NUMBER"),
+        originals: &[],
+        default: Default::Is("200"),
+        doc: "Messages a client may send a second, sustained; one that sends more is read slower",
+        apply: |draft, text| {
+            draft.settings.gallery.messages_per_second_max = number(text, 1..=1_000_000)? as u32;
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "gallery-rooms-max",
+        short: None,
+        group: Group::Gallery,
+        takes: Takes::One("NUMBER"),
+        originals: &[],
+        default: Default::Is("1000"),
+        doc: "Most rooms at once",
+        apply: |draft, text| {
+            draft.settings.gallery.rooms_max = number(text, 1..=10_000_000)? as usize;
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "gallery-users-per-room",
+        short: None,
+        group: Group::Gallery,
+        takes: Takes::One("NUMBER"),
+        originals: &[],
+        default: Default::Is("50"),
+        doc: "Users of a room whose creator does not say how many",
+        apply: |draft, text| {
+            draft.settings.gallery.users_max_default = number(text, 1..=USERS_MAX)? as u32;
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "gallery-users-per-room-max",
+        short: None,
+        group: Group::Gallery,
+        takes: Takes::One("NUMBER"),
+        originals: &[],
+        default: Default::Is("1000"),
+        doc: "Users that the creator of a room may ask for",
+        apply: |draft, text| {
+            draft.settings.gallery.users_max = number(text, 1..=USERS_MAX)? as u32;
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "gallery-room-timeout",
+        short: None,
+        group: Group::Gallery,
+        takes: Takes::One("DURATION"),
+        originals: &[],
+        default: Default::Is("24h"),
+        doc: "How long a room that nobody joins is kept",
+        apply: |draft, text| {
+            draft.settings.gallery.room_timeout_ms =
+                duration(text, 1_000..=YEAR_MS)?.as_millis() as u64;
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "gallery-rooms-per-minute-max",
+        short: None,
+        group: Group::Gallery,
+        takes: Takes::One("NUMBER"),
+        originals: &[],
+        default: Default::Is("60"),
+        doc: "Rooms that may be created a minute from one address; 0 for no limit; loopback has none",
+        apply: |draft, text| {
+            draft.settings.gallery.creations_per_minute_max = number(text, 0..=1_000_000)? as u32;
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "gallery-state-bytes-max",
+        short: None,
+        group: Group::Gallery,
+        takes: Takes::One("SIZE"),
+        originals: &[],
+        default: Default::Is("1MiB"),
+        doc: "State that a room may keep",
+        apply: |draft, text| {
+            draft.settings.gallery.state_bytes_max = bytes(text, KIB..=GIB)? as usize;
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "gallery-scene-change",
+        short: None,
+        group: Group::Gallery,
+        takes: Takes::One("ROLE"),
+        originals: &[],
+        default: Default::Is("editor"),
+        doc: "Who may change which scene is shown: host, editor (and host) or all",
+        apply: |draft, text| {
+            draft.settings.gallery.permissions.scene_change = role(text)?;
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "gallery-tree-view-change",
+        short: None,
+        group: Group::Gallery,
+        takes: Takes::One("ROLE"),
+        originals: &[],
+        default: Default::Is("editor"),
+        doc: "Who may change the tree view: host, editor (and host) or all",
+        apply: |draft, text| {
+            draft.settings.gallery.permissions.tree_view_change = role(text)?;
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "gallery-annotations",
+        short: None,
+        group: Group::Gallery,
+        takes: Takes::One("ROLE"),
+        originals: &[],
+        default: Default::Is("editor"),
+        doc: "Who may annotate: host, editor (and host) or all",
+        apply: |draft, text| {
+            draft.settings.gallery.permissions.annotations = role(text)?;
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "gallery-camera-control",
+        short: None,
+        group: Group::Gallery,
+        takes: Takes::One("ROLE"),
+        originals: &[],
+        default: Default::Is("editor"),
+        doc: "Who may take control of cameras: host, editor (and host) or all",
+        apply: |draft, text| {
+            draft.settings.gallery.permissions.camera_control = role(text)?;
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "gallery-role-secret",
+        short: None,
+        group: Group::Gallery,
+        takes: Takes::One("SECRET"),
+        originals: &[],
+        default: Default::Told("none"),
+        doc: "What tokens that grant roles are signed with; without it clients choose their role",
+        apply: |draft, text| {
+            draft.settings.gallery.role_secret = Some(secret(text)?);
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "gallery-one-host",
+        short: None,
+        group: Group::Gallery,
+        takes: Takes::Nothing,
+        originals: &[],
+        default: Default::Is("false"),
+        doc: "Let a room have one host only: a second one becomes an editor",
+        apply: |draft, text| {
+            draft.settings.gallery.one_host = switch(text)?;
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "gallery-hide-rooms",
+        short: None,
+        group: Group::Gallery,
+        takes: Takes::Nothing,
+        originals: &[],
+        default: Default::Is("false"),
+        doc: "Leave the ids of rooms out of /stats",
+        apply: |draft, text| {
+            draft.settings.gallery.hide_rooms = switch(text)?;
+            Ok(())
+        },
+    },
 ];
 
 /// The setting of this flag.
@@ -524,6 +763,24 @@ fn herald_host(text: &str) -> Result<String, Complaint> {
     }
     let what = format!("{text:?} is not a host");
     Err(Complaint::new(what, "give a name or name:port, without http:// and path"))
+}
+
+fn role(text: &str) -> Result<Role, Complaint> {
+    match text {
+        "host" => Ok(Role::Host),
+        "editor" => Ok(Role::Editor),
+        "all" => Ok(Role::Viewer),
+        _ => Err(unknown("role", text, &["host", "editor", "all"])),
+    }
+}
+
+/// A complaint about a secret does not repeat it.
+fn secret(text: &str) -> Result<String, Complaint> {
+    if text.len() <= SECRET_BYTES_MAX && !text.chars().any(char::is_control) {
+        return Ok(text.to_owned());
+    }
+    let remedy = format!("give up to {SECRET_BYTES_MAX} bytes of plain text");
+    Err(Complaint::new("the secret cannot be used", remedy))
 }
 
 fn label(text: &str) -> Result<String, Complaint> {

@@ -58,7 +58,10 @@ impl Given {
 
 impl fmt::Display for Given {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (flag, values) = (self.setting.flag, self.values.join(","));
+        let (flag, mut values) = (self.setting.flag, self.values.join(","));
+        if matches!(self.setting.takes, Takes::One("KEY" | "SECRET")) {
+            values = "(not shown)".to_owned();
+        }
         match &self.origin {
             Origin::Default => write!(out, "the default of --{flag}"),
             Origin::Original(name) => write!(out, "{name}={values}"),
@@ -233,6 +236,9 @@ fn explain(contradiction: &Contradiction, all: &[Given]) -> Problem {
         Contradiction::PortTaken { .. } => (&["listen"], "give each listener a port of its own"),
         Contradiction::FileAboveQuota { .. } => {
             (&["file-bytes-max", "files-bytes-max"], "lower the first or raise the second")
+        }
+        Contradiction::NoApiKey => {
+            (&["gallery-require-api-key"], "set API_KEY, or do not require one")
         }
         Contradiction::ReceiveBuffers(_) => (&["receive-buffers"], "give 64, 128, 256, 512 …"),
     };

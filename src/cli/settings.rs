@@ -140,6 +140,8 @@ pub struct Settings {
     pub log_filter: Filter,
     /// The Croquet reflector's.
     pub croquet: CroquetSettings,
+    /// The gallery's.
+    pub gallery: protocol::gallery::Config,
     /// What is odd about the settings without being wrong: to be logged at start.
     pub warnings: Vec<String>,
 }
@@ -210,6 +212,9 @@ pub enum Contradiction {
     /// The kernel takes only powers of two.
     #[error("{0} receive buffers: the number must be a power of two up to {RECEIVE_BUFFERS_MAX}")]
     ReceiveBuffers(u16),
+    /// Nobody could know the key.
+    #[error("clients of the gallery must know a key, but there is none")]
+    NoApiKey,
 }
 
 impl Settings {
@@ -227,12 +232,15 @@ impl Settings {
         if !buffers.is_power_of_two() || buffers > RECEIVE_BUFFERS_MAX {
             return Err(Contradiction::ReceiveBuffers(buffers));
         }
+        if self.gallery.api_key.as_ref().is_some_and(String::is_empty) {
+            return Err(Contradiction::NoApiKey);
+        }
         Ok(())
     }
 
     /// The protocols' share.
     pub fn protocols(&self) -> protocol::Config {
-        protocol::Config { croquet: self.croquet.config() }
+        protocol::Config { croquet: self.croquet.config(), gallery: self.gallery.clone() }
     }
 
     fn check_ports(&self) -> Result<(), Contradiction> {

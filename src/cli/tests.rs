@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::settings::{Contradiction, Shards};
 use super::*;
+use crate::protocol::gallery::Permissions;
 use crate::server::log::Format;
 
 fn run(arguments: &str, environment: &[(&str, &str)]) -> Result<Command, Stop> {
@@ -106,6 +107,12 @@ fn defaults_are_safe_and_as_documented() {
     assert_eq!(settings.croquet.messages_per_second_max, 1_000);
     assert_eq!(settings.croquet.label, "local");
     assert!(settings.croquet.herald_hosts.is_empty());
+    assert_eq!(settings.gallery.rooms_max, 1_000);
+    assert_eq!(settings.gallery.users_max_default, 50);
+    assert_eq!(settings.gallery.message_bytes_max, 1 << 20);
+    assert_eq!(settings.gallery.room_timeout_ms, 24 * 3_600_000);
+    assert_eq!(settings.gallery.permissions, Permissions::default());
+    assert_eq!((&settings.gallery.api_key, &settings.gallery.role_secret), (&None, &None));
     assert!(settings.warnings.is_empty());
 }
 
@@ -135,6 +142,14 @@ fn names_of_the_originals_are_honoured() {
     assert!(served.log_filter.passes("lockstep::x", log::Level::Debug));
     assert!(!served.log_filter.passes("glommio", log::Level::Info));
     assert_eq!(settings("", &[("CLUSTER_LABEL", "x")]).croquet.label, "x");
+    let key =
+        |required| settings("", &[("REQUIRE_API_KEY", required), ("API_KEY", "k")]).gallery.api_key;
+    for (text, expected) in [("true", Some("k")), ("1", Some("k")), ("false", None), ("", None)] {
+        assert_eq!(key(text).as_deref(), expected, "{text}");
+    }
+    let stop = stop("", &[("REQUIRE_API_KEY", "yes")]);
+    assert_eq!(stop.code, exit::CONFIGURATION);
+    assert!(stop.text.contains("set API_KEY"), "{}", stop.text);
 }
 
 #[test]
@@ -146,7 +161,8 @@ fn every_setting_can_come_from_its_variable() {
         ("files-bytes-max", _) => "1GiB",
         ("croquet-herald-hosts", _) => "a:1,b",
         ("as", _) => "croquet",
-        ("in-memory" | "verbose", _) => "true",
+        ("in-memory" | "verbose" | "gallery-one-host" | "gallery-hide-rooms", _) => "true",
+        ("gallery-api-key" | "gallery-role-secret", _) => "abc",
         (_, list::Default::Is(text)) => text,
         (flag, list::Default::Told(_)) => panic!("give {flag} a value in this test"),
     };
@@ -181,7 +197,7 @@ fn an_unknown_profile_is_told_which_there_are() {
     assert_eq!(
         stop.text,
         "error: there is no profile \"croqet\"\n  given by --as croqet\n  \
-         did you mean \"croquet\"? known are: all, croquet, conformance\n"
+         did you mean \"croquet\"? known are: all, croquet, gallery, conformance\n"
     );
     // The protocol behind `conformance` is not a profile by its own name.
     assert_eq!(self::stop("--as echo", &[]).code, exit::USAGE);

@@ -6,6 +6,7 @@
 
 pub mod croquet;
 pub mod echo;
+pub mod gallery;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::session::journal::Entries;
 use crate::session::{Close, Counters, Effects, Instant, MemberId, Now};
 
 /// Every protocol of this server.
-pub static PROTOCOLS: &[&Protocol] = &[&croquet::PROTOCOL, &echo::PROTOCOL];
+pub static PROTOCOLS: &[&Protocol] = &[&croquet::PROTOCOL, &gallery::PROTOCOL, &echo::PROTOCOL];
 
 /// What the shard must know of a protocol.
 #[derive(Debug)]
@@ -62,6 +63,8 @@ pub struct Open {
 pub struct Config {
     /// Croquet's.
     pub croquet: croquet::Config,
+    /// Gallery's.
+    pub gallery: gallery::Config,
 }
 
 /// Limits of a connection.

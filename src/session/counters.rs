@@ -33,6 +33,11 @@ impl Counter {
         self.0.store(self.0.load(Relaxed).saturating_sub(1), Relaxed);
     }
 
+    /// Sets it (gauges).
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Relaxed);
+    }
+
     /// The value now.
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
@@ -108,6 +113,8 @@ counters! {
     Counter journal_bytes = "lockstep_journal_bytes_total", "Bytes written to the journal.";
     Counter journal_syncs = "lockstep_journal_syncs_total", "Times the journal was synced at its interval.";
     Gauge journal_read_only = "lockstep_journal_read_only", "1 while nothing can be recorded: the disk is full, or has failed.";
+    Gauge gallery_rooms = "lockstep_gallery_rooms", "Gallery rooms.";
+    Gauge gallery_connections = "lockstep_gallery_connections", "Connections to the gallery, those in no room included.";
     Gauge croquet_connections = "reflector_connections", "The number of client connections to the reflector.";
     Gauge croquet_sessions = "reflector_sessions", "The number of concurrent sessions on the reflector.";
     Counter croquet_messages = "reflector_messages", "The number of messages received by the reflector.";

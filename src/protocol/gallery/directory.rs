@@ -1,0 +1,212 @@
+//! Which rooms and connections there are, and where each connection is.
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+
+use super::carry::{ConnId, Terms};
+use super::decode::quoted;
+use crate::session::map::{GuardedMap, Map};
+use crate::session::{Instant, MemberId, Now};
+
+/// Everything the hall knows.
+#[derive(Debug, Default)]
+pub(super) struct Directory {
+    rooms: GuardedMap<Box<str>, Entry>,
+    conns: Map<ConnId, Conn>,
+    /// The newest connection of each user.
+    users: GuardedMap<Box<str>, ConnId>,
+    last_number: u64,
+}
+
+/// A room.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) terms: Terms,
+    /// Members it was sent.
+    pub(super) sequence: u64,
+    /// Connections that are there or on their way.
+    users: u32,
+    active_at: Instant,
+    active_ms: u64,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Conn {
+    pub(super) user_id: Box<str>,
+    pub(super) user_ip: Box<str>,
+    /// Its role, signed, as it was sent.
+    pub(super) token: Option<Box<str>>,
+    pub(super) place: Place,
+    /// A newer one has come for the same user.
+    pub(super) replaced: bool,
+    /// The room in which its predecessor's place is kept for it.
+    pub(super) inherits: Option<Box<str>>,
+}
+
+/// Where a connection is, or is on its way to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Hall(MemberId),
+    /// A room's id and epoch: it may be gone before the connection has come back.
+    Room(Box<str>, u64),
+}
+
+/// A persistent room, as it is stored.
+#[derive(Debug, Serialize, Deserialize)]
+struct Stored {
+    id: Box<str>,
+    terms: Terms,
+}
+
+impl Directory {
+    /// A number larger than any before, also than those of a process that was here before.
+    pub(super) fn number(&mut self, now: Now) -> u64 {
+        self.last_number = (self.last_number + 1).max(now.wall_ms.saturating_mul(1_000));
+        self.last_number
+    }
+
+    /// How many rooms there are.
+    pub(super) fn rooms(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// How many connections there are.
+    pub(super) fn conns(&self) -> usize {
+        self.conns.len()
+    }
+
+    pub(super) fn room(&mut self, id: &str) -> Option<&mut Entry> {
+        self.rooms.get_mut(id)
+    }
+
+    pub(super) fn add_room(&mut self, id: Box<str>, terms: Terms, now: Now) {
+        let entry =
+            Entry { terms, sequence: 0, users: 0, active_at: now.at, active_ms: now.wall_ms };
+        self.rooms.insert(id, entry);
+    }
+
+    pub(super) fn remove_room(&mut self, id: &str) {
+        self.rooms.remove(id);
+    }
+
+    /// Forgets rooms that nobody was in for as long as this; the persistent ones stay.
+    pub(super) fn sweep(&mut self, now: Instant, timeout_ms: u64) {
+        let idle = |entry: &Entry| now.since(entry.active_at).as_millis() >= timeout_ms.into();
+        self.rooms.retain(|_, entry| entry.terms.persistent || entry.users > 0 || !idle(entry));
+    }
+
+    pub(super) fn conn(&mut self, id: ConnId) -> Option<&mut Conn> {
+        self.conns.get_mut(&id)
+    }
+
+    /// A connection has come; the one it replaces, if any.
+    pub(super) fn add_conn(&mut self, id: ConnId, conn: Conn) -> Option<ConnId> {
+        let old = self.users.insert(conn.user_id.clone(), id);
+        self.conns.insert(id, conn);
+        old.filter(|old| self.conns.contains_key(old))
+    }
+
+    /// A connection is gone.
+    pub(super) fn remove_conn(&mut self, id: ConnId, now: Now) -> Option<Conn> {
+        let conn = self.conns.remove(&id)?;
+        if self.users.get(&conn.user_id) == Some(&id) {
+            self.users.remove(&conn.user_id);
+        }
+        self.depart(&conn.place, now);
+        Some(conn)
+    }
+
+    /// A connection goes elsewhere.
+    pub(super) fn move_conn(&mut self, id: ConnId, to: Place, now: Now) {
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        let from = std::mem::replace(&mut conn.place, to.clone());
+        if let Some(entry) = self.room_at(&to) {
+            entry.users += 1;
+            entry.note(now);
+        }
+        self.depart(&from, now);
+    }
+
+    fn depart(&mut self, place: &Place, now: Now) {
+        if let Some(entry) = self.room_at(place) {
+            entry.users -= 1;
+            entry.note(now);
+        }
+    }
+
+    fn room_at(&mut self, place: &Place) -> Option<&mut Entry> {
+        let Place::Room(id, epoch) = place else { return None };
+        self.rooms.get_mut(id).filter(|entry| entry.terms.epoch == *epoch)
+    }
+
+    /// The persistent rooms, as a record.
+    pub(super) fn stored(&self) -> Vec<u8> {
+        let rooms = self.in_order().filter(|(_, entry)| entry.terms.persistent);
+        let stored = rooms
+            .map(|(id, entry)| Stored { id: id.into(), terms: entry.terms.clone() })
+            .collect::<Vec<_>>();
+        super::carry::pack(&stored)
+    }
+
+    /// Takes in a record made by [`Directory::stored`].
+    pub(super) fn restore(&mut self, record: &[u8], now: Now) -> Result<(), serde_json::Error> {
+        for Stored { id, terms } in serde_json::from_slice::<Vec<Stored>>(record)? {
+            self.last_number = self.last_number.max(terms.epoch);
+            self.add_room(id, terms, now);
+        }
+        Ok(())
+    }
+
+    /// The body of the original's `/stats` (specs: gallery §6).
+    pub(super) fn stats(&self, hides_rooms: bool) -> String {
+        let mut json = String::from("{\n  \"rooms\": [");
+        let mut rooms = self.in_order().filter(|_| !hides_rooms).peekable();
+        let is_empty = rooms.peek().is_none();
+        let mut comma = "";
+        for (id, entry) in rooms {
+            let Entry { users, active_ms, terms, .. } = entry;
+            let _ = write!(
+                json,
+                "{comma}\n    {{\n      \"roomId\": {},\n      \"userCount\": {users},\n      \
+                 \"createdAt\": {},\n      \"lastActivity\": {active_ms}\n    }}",
+                quoted(id),
+                terms.created_ms,
+            );
+            comma = ",";
+        }
+        json.push_str(if is_empty { "]" } else { "\n  ]" });
+        let _ = write!(json, ",\n  \"totalUsers\": {}\n}}", self.conns());
+        json
+    }
+
+    /// Rooms in the order of their creation.
+    fn in_order(&self) -> impl Iterator<Item = (&str, &Entry)> {
+        let mut rooms: Vec<_> = self.rooms.iter().map(|(id, entry)| (&**id, entry)).collect();
+        rooms.sort_by_key(|(_, entry)| entry.terms.epoch);
+        rooms.into_iter()
+    }
+
+    /// What must hold between any two calls.
+    #[cfg(test)]
+    pub(super) fn invariants(&self) {
+        for (user_id, conn) in &self.users {
+            assert_eq!(self.conns[conn].user_id, *user_id);
+            assert!(!self.conns[conn].replaced);
+        }
+        let replaced = self.conns.values().filter(|conn| conn.replaced).count();
+        assert_eq!(self.conns.len(), self.users.len() + replaced);
+        for (id, entry) in &self.rooms {
+            let place = Place::Room(id.clone(), entry.terms.epoch);
+            let there = self.conns.values().filter(|conn| conn.place == place).count();
+            assert_eq!(entry.users as usize, there, "{id}");
+        }
+    }
+}
+
+impl Entry {
+    fn note(&mut self, now: Now) {
+        (self.active_at, self.active_ms) = (now.at, now.wall_ms);
+    }
+}

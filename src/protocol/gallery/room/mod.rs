@@ -1,0 +1,357 @@
+//! A room: who is in it, what they say to each other, and what they have made of it.
+
+mod members;
+mod talk;
+
+use std::sync::Arc;
+
+use super::carry::{ConnId, Said, Terms, ToHall, ToRoom, Visit, pack, unpack};
+use super::hall::text_of;
+use super::keeper::Keeper;
+use super::pending::{Input, Pending};
+use super::state::{Change, State};
+use super::user::{Role, User};
+use super::{CONFUSED, Config, HALL, encode};
+use crate::protocol::{self, Hello, Loaded, Machine, Message};
+use crate::session::effects::RecordName;
+use crate::session::map::Map;
+use crate::session::{Close, Effects, Instant, MemberId};
+
+const UNREADABLE: &str = "Room is unavailable";
+
+/// A room.
+#[derive(Debug)]
+pub(super) struct Room {
+    id: Box<str>,
+    config: Arc<protocol::Config>,
+    durable: bool,
+    /// None while there is no room, only a session.
+    terms: Option<Terms>,
+    /// The last member that the hall has sent.
+    sequence: u64,
+    /// The last member after which the hall was told that nobody is in.
+    reported: u64,
+    state: State,
+    seats: Map<MemberId, Seat>,
+    kept: Vec<Kept>,
+    next_serial: u64,
+    /// What came before the stored state was loaded.
+    pending: Option<Pending>,
+    keeper: Keeper,
+    /// What the member whose message is being looked at has said behind it.
+    said: Said,
+    /// The process stops: what is stored stays as it is.
+    drained: bool,
+}
+
+/// A member.
+#[derive(Debug)]
+struct Seat {
+    conn: ConnId,
+    /// The order of joining.
+    serial: u64,
+    user: User,
+    /// The user's id as JSON.
+    stamp: Box<str>,
+    seen_ms: u64,
+    claim: Option<Role>,
+    /// What it said since it asked the hall something; the answer comes first.
+    asking: Option<Said>,
+}
+
+/// The place of a replaced connection, until the new one takes it.
+#[derive(Debug)]
+struct Kept {
+    serial: u64,
+    user: User,
+    seen_ms: u64,
+    until: Instant,
+}
+
+impl Room {
+    /// The session of the room `id`, which is made when its first member comes.
+    pub(super) fn new(id: Box<str>, config: Arc<protocol::Config>, durable: bool) -> Self {
+        Self {
+            id,
+            config,
+            durable,
+            terms: None,
+            sequence: 0,
+            reported: 0,
+            state: State::default(),
+            seats: Map::default(),
+            kept: Vec::new(),
+            next_serial: 0,
+            pending: None,
+            keeper: Keeper::default(),
+            said: Said::new(),
+            drained: false,
+        }
+    }
+
+    /// What must hold between any two calls.
+    #[cfg(test)]
+    pub(super) fn invariants(&self) {
+        self.state.invariants();
+        assert!(self.said.is_empty());
+        let mut users: Vec<_> = self.seats.values().map(|seat| &seat.user.id).collect();
+        users.extend(self.kept.iter().map(|kept| &kept.user.id));
+        let count = users.len();
+        users.sort();
+        users.dedup();
+        assert_eq!(users.len(), count, "a user is there twice");
+        match &self.terms {
+            Some(terms) => assert!(count <= terms.users_max as usize),
+            None => assert_eq!(count, 0),
+        }
+        let is_empty = count == 0 && self.pending.is_none() && self.terms.is_some();
+        assert!(!is_empty || self.reported == self.sequence, "the hall does not know");
+    }
+
+    fn config(&self) -> &Config {
+        &self.config.gallery
+    }
+
+    fn is_empty(&self) -> bool {
+        self.seats.is_empty() && self.kept.is_empty() && self.pending.is_none()
+    }
+
+    fn handle(&mut self, input: Input, fx: &mut Effects<'_>) -> Result<(), Close> {
+        let result = match &mut self.pending {
+            // It cannot be sent back any more, should it be refused.
+            Some(pending) if let Input::Left(member) = input => {
+                let visit = pending.withdraw(member).and_then(|hello| unpack(&hello.carry));
+                if let Some(Visit { conn, sequence, .. }) = visit {
+                    self.sequence = self.sequence.max(sequence);
+                    tell(&ToHall::Left(conn), fx);
+                }
+                Ok(())
+            }
+            Some(pending) => pending.push(input),
+            None => self.act(input, fx),
+        };
+        self.settle(fx);
+        result
+    }
+
+    fn act(&mut self, input: Input, fx: &mut Effects<'_>) -> Result<(), Close> {
+        match input {
+            Input::Enter(member, hello) => self.enter(member, hello, fx),
+            Input::Said(member, text) => self.hear(member, &text, fx),
+            Input::Left(member) => {
+                if let Some(seat) = self.leave(member, fx) {
+                    tell(&ToHall::Left(seat.conn), fx);
+                }
+                Ok(())
+            }
+            Input::Told(_, body) => {
+                match unpack(&body) {
+                    Some(told) => self.on_hall_told(told, fx),
+                    None => debug_assert!(false, "the hall said what it never says"),
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells the hall when nobody is in, and stores what is due.
+    fn settle(&mut self, fx: &mut Effects<'_>) {
+        let Some(terms) = &self.terms else { return };
+        let epoch = terms.epoch;
+        if self.is_empty() && self.reported != self.sequence {
+            self.reported = self.sequence;
+            let (sequence, was_used) = (self.sequence, self.next_serial > 0);
+            tell(&ToHall::Empty { epoch, sequence, was_used }, fx);
+            self.keeper.hurry(fx.at());
+        }
+        if !self.drained && self.keeper.begin(fx.at()) {
+            fx.store(record_name(&self.id), self.state.stored(epoch));
+        }
+    }
+
+    /// A member comes from the hall.
+    fn enter(&mut self, member: MemberId, hello: Hello, fx: &mut Effects<'_>) -> Result<(), Close> {
+        let visit: Visit = unpack(&hello.carry).ok_or(CONFUSED)?;
+        let epoch = self.terms.as_ref().map_or(0, |terms| terms.epoch);
+        if visit.terms.epoch > epoch {
+            if self.is_empty() {
+                self.begin(visit.terms.clone());
+                if self.keeps_records() {
+                    let mut pending = Pending::default();
+                    pending.ask(|| record_name(&self.id), fx);
+                    pending.push(Input::Enter(member, hello))?;
+                    self.pending = Some(pending);
+                    return Ok(());
+                }
+            } else if let Some(terms) = &mut self.terms {
+                // The hall was lost by a fault and has made the room anew, around who is here.
+                terms.epoch = visit.terms.epoch;
+                (self.sequence, self.reported) = (0, 0);
+            }
+        }
+        self.sequence = self.sequence.max(visit.sequence);
+        self.admit(member, visit, fx)
+    }
+
+    fn begin(&mut self, terms: Terms) {
+        self.terms = Some(terms);
+        (self.sequence, self.reported, self.next_serial) = (0, 0, 0);
+        self.state = State::default();
+        self.keeper = Keeper::default();
+    }
+
+    fn keeps_records(&self) -> bool {
+        self.durable && self.terms.as_ref().is_some_and(|terms| terms.persistent)
+    }
+
+    fn on_hall_told(&mut self, told: ToRoom, fx: &mut Effects<'_>) {
+        match told {
+            ToRoom::Replaced(conn) => self.keep_place(conn, fx),
+            ToRoom::Release(user_id) => {
+                self.give_up_places(|kept| kept.user.id == user_id, fx);
+            }
+            ToRoom::Answer(conn, text) => self.on_answer(conn, &text, fx),
+            ToRoom::Close { epoch, sequence } => {
+                let is_this = self.terms.as_ref().is_some_and(|terms| terms.epoch == epoch)
+                    && self.sequence == sequence;
+                if is_this && self.is_empty() {
+                    self.terms = None;
+                    self.state = State::default();
+                }
+            }
+        }
+    }
+
+    /// Takes on the stored state; why not, if it cannot be read.
+    fn restore(&mut self, records: Loaded, now: Instant) -> Result<(), String> {
+        let epoch = self.terms.as_ref().map_or(0, |terms| terms.epoch);
+        if let Some(record) = records?.pop().flatten() {
+            let state = State::restored(&record, epoch, now);
+            self.state = state.ok_or("the stored state is not readable")?;
+        }
+        Ok(())
+    }
+
+    /// Sends everybody back who waits for a state that cannot be had.
+    fn give_up(&mut self, inputs: Vec<Input>, fx: &mut Effects<'_>) {
+        for input in inputs {
+            let Input::Enter(member, hello) = input else { continue };
+            let Some(Visit { conn, user, ask, said, sequence, .. }) = unpack(&hello.carry) else {
+                continue;
+            };
+            self.sequence = self.sequence.max(sequence);
+            self.said = said;
+            let text = encode::error(UNREADABLE, ask.request_id.as_deref());
+            self.send_back(member, conn, user, Some(text), None, fx);
+        }
+        self.terms = None;
+    }
+}
+
+impl Machine for Room {
+    fn on_enter(
+        &mut self,
+        member: MemberId,
+        hello: Hello,
+        fx: &mut Effects<'_>,
+    ) -> Result<(), Close> {
+        self.handle(Input::Enter(member, hello), fx)
+    }
+
+    fn on_message(
+        &mut self,
+        member: MemberId,
+        message: Message<'_>,
+        fx: &mut Effects<'_>,
+    ) -> Result<(), Close> {
+        let text = text_of(&message);
+        if self.pending.is_some() {
+            return self.handle(Input::Said(member, text.into()), fx);
+        }
+        let result = self.hear(member, text, fx);
+        self.settle(fx);
+        result
+    }
+
+    fn on_leave(&mut self, member: MemberId, _: u16, fx: &mut Effects<'_>) {
+        // Cannot be refused: it takes no room.
+        let _ = self.handle(Input::Left(member), fx);
+    }
+
+    fn on_told(&mut self, from: &str, body: &[u8], fx: &mut Effects<'_>) {
+        let _ = self.handle(Input::Told(from.into(), body.into()), fx);
+    }
+
+    fn on_loaded(&mut self, _: u32, records: Loaded, fx: &mut Effects<'_>) {
+        let Some(pending) = self.pending.take() else { return };
+        let inputs = pending.into_inputs();
+        if let Err(why) = self.restore(records, fx.at()) {
+            log::error!(
+                target: "gallery", scope = "session", event = "load-failed";
+                "a persistent room cannot be read: {why}; who wants to join it is told so"
+            );
+            fx.counters.storage_errors.increment();
+            self.give_up(inputs, fx);
+        } else {
+            for input in inputs {
+                let who = input.member();
+                if let (Err(close), Some(member)) = (self.handle(input, fx), who) {
+                    fx.close(member, close);
+                }
+            }
+        }
+        self.settle(fx);
+    }
+
+    fn on_stored(&mut self, _: &RecordName, result: Result<(), String>, fx: &mut Effects<'_>) {
+        self.keeper.end(result.is_ok(), fx.at());
+        self.settle(fx);
+    }
+
+    fn on_deadline(&mut self, fx: &mut Effects<'_>) {
+        let (now, max) = (fx.at(), self.config().state_bytes_max);
+        let _ = self.state.apply(Change::Expire, now, max);
+        self.give_up_places(|kept| kept.until <= now, fx);
+        self.settle(fx);
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        if self.drained {
+            return None;
+        }
+        let places = self.kept.iter().map(|kept| kept.until);
+        places.chain(self.state.deadline()).chain(self.keeper.deadline()).min()
+    }
+
+    fn on_drain(&mut self, fx: &mut Effects<'_>) {
+        if let Some(terms) = &self.terms
+            && !self.keeper.is_clean()
+        {
+            fx.store(record_name(&self.id), self.state.stored(terms.epoch));
+        }
+        self.drained = true;
+    }
+
+    /// What is stored need not stay in memory; a room that is not persistent is the hall's to close.
+    fn is_over(&self) -> bool {
+        let is_stored = self.keeps_records() && self.keeper.is_clean();
+        self.is_empty() && (self.terms.is_none() || is_stored)
+    }
+
+    fn describe(&self) -> String {
+        format!("{} {}", self.id, self.seats.len())
+    }
+
+    fn users(&self) -> String {
+        self.users_json()
+    }
+}
+
+/// Where the state of a persistent room is stored.
+fn record_name(id: &str) -> RecordName {
+    RecordName { namespace: "gallery/rooms", names: vec![id.to_owned()] }
+}
+
+fn tell(what: &ToHall, fx: &mut Effects<'_>) {
+    fx.tell(HALL.to_owned(), pack(what));
+}
