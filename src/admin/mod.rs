@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::protocol::Protocol;
-use crate::session::Counters;
+use crate::protocol::{Protocol, gallery};
 use crate::session::counters::{DESCRIPTIONS, Kind, LATENCY_BOUNDS_MS};
+use crate::session::{Counters, Instant};
 
 /// Body of `/health`.
 pub fn health(serving: bool) -> String {
@@ -21,6 +21,21 @@ pub fn stats(shards: &[Counters]) -> String {
     }
     out.push_str("}\n");
     out
+}
+
+/// Body of the gallery original's `/health` (specs: gallery §6).
+pub fn condition(shards: &[Counters], now: Instant) -> String {
+    let rooms = sum(shards, |c| c.gallery_rooms.get());
+    let users = sum(shards, |c| c.gallery_connections.get());
+    // The clock starts with the process.
+    let uptime = now.as_micros() as f64 / 1e6;
+    format!(r#"{{"status":"ok","rooms":{rooms},"users":{users},"uptime":{uptime}}}"#)
+}
+
+/// What a session that is not there would say of its users, by its full name.
+pub fn no_users(session: &str) -> String {
+    let hall = session.strip_prefix(gallery::PROTOCOL.name).and_then(|key| key.strip_prefix('/'));
+    if hall == Some(gallery::HALL) { gallery::no_rooms() } else { "[]".to_owned() }
 }
 
 /// Body of `/metrics`: Prometheus text format 0.0.4. Lockstep's own numbers are labelled by shard;
@@ -51,6 +66,7 @@ pub fn home() -> String {
     format!(
         "Lockstep {}: real-time sessions.\n\n\
          Croquet:  box=http://<this host and port>/ (reflector and files)\n\
+         Gallery:  ws://<this host and port>/gallery\n\
          Numbers:  /health /stats /metrics /sessions\n",
         env!("CARGO_PKG_VERSION")
     )
@@ -104,6 +120,19 @@ mod tests {
         assert!(text.contains("reflector_latency_bucket{le=\"10\"} 1\n"));
         assert!(text.contains("reflector_latency_bucket{le=\"+Inf\"} 2\n"));
         assert!(text.contains("reflector_latency_sum 1009\nreflector_latency_count 2\n"));
+    }
+
+    #[test]
+    fn the_gallerys_numbers_are_in_its_originals_form() {
+        let shards = [Counters::default(), Counters::default()];
+        shards[1].gallery_rooms.set(2);
+        shards[1].gallery_connections.set(3);
+        assert_eq!(
+            condition(&shards, Instant::from_millis(1_250)),
+            r#"{"status":"ok","rooms":2,"users":3,"uptime":1.25}"#
+        );
+        assert_eq!(no_users("gallery/hall"), "{\n  \"rooms\": [],\n  \"totalUsers\": 0\n}");
+        assert_eq!(no_users("croquet/hall"), "[]");
     }
 
     #[test]

@@ -236,12 +236,18 @@ impl<T: Transport> Shard<T> {
             Route::Metrics => (200, "text/plain; version=0.0.4", admin::metrics(all)),
             Route::Home => (200, TEXT, admin::home()),
             Route::Alive(protocol) => (200, TEXT, admin::alive(protocol)),
+            Route::Condition(_) => (200, JSON, admin::condition(all, self.now.at)),
+            Route::Roster(protocol, key) => {
+                let name = sessions::name(protocol, key);
+                return self.ask_owner(index, exchange, name, JSON);
+            }
+            Route::Absent => (404, "", "Not Found".to_owned()),
             Route::Sessions(protocol) => {
                 return self.ask_all(index, exchange, About::Sessions(protocol.name));
             }
             Route::Users(protocol, key) => {
                 let name = sessions::name(protocol, key);
-                return self.ask_owner(index, exchange, name);
+                return self.ask_owner(index, exchange, name, "text/json");
             }
             _ => (404, TEXT, "There is nothing at this path.\n".to_owned()),
         };
@@ -379,8 +385,14 @@ impl<T: Transport> Shard<T> {
         }
     }
 
-    fn ask_owner(&mut self, index: u32, exchange: &mut Exchange, name: String) {
-        let question = self.open_question(index, exchange, 1, "text/json");
+    fn ask_owner(
+        &mut self,
+        index: u32,
+        exchange: &mut Exchange,
+        name: String,
+        content_type: &'static str,
+    ) {
+        let question = self.open_question(index, exchange, 1, content_type);
         self.ask(placement::owner(&name, self.config.shards), question, About::Users(name));
     }
 
@@ -419,7 +431,7 @@ impl<T: Transport> Shard<T> {
                 .sessions
                 .find(name)
                 .and_then(|session| self.sessions.get(session))
-                .map_or_else(|| "[]".to_owned(), |session| session.machine.users()),
+                .map_or_else(|| admin::no_users(name), |session| session.machine.users()),
         };
         let answer = Item::Answer { question: ask.question, text };
         // A full inbox: the asker's deadline ends its wait.

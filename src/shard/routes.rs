@@ -32,8 +32,14 @@ pub enum Route<'a> {
     Users(&'static Protocol, &'a str),
     /// What the original answers to whoever asks whether it is there.
     Alive(&'static Protocol),
+    /// Numbers in the form of an original: its `/health`.
+    Condition(&'static Protocol),
+    /// The same for its `/stats`: asked of the session of this protocol that knows.
+    Roster(&'static Protocol, &'static str),
     /// What this server is.
     Home,
+    /// Nothing is here, as an original says it.
+    Absent,
     /// Nothing is here.
     NotFound,
 }
@@ -56,7 +62,7 @@ fn common(path: &str, upgrade: bool) -> Route<'_> {
     for &protocol in PROTOCOLS {
         let Some(prefix) = protocol.prefix else { continue };
         // The session's key may be the whole path to the protocol, so the slash stays.
-        let Some(at) = path.strip_prefix(prefix).map(|_| prefix.len() - 1) else { continue };
+        let Some(at) = rest_of(path, prefix, protocol) else { continue };
         return if upgrade {
             Route::Session(protocol, &path[at..])
         } else {
@@ -73,9 +79,25 @@ fn common(path: &str, upgrade: bool) -> Route<'_> {
     }
 }
 
+/// Where what belongs to the protocol begins in a path under its prefix: at the last slash of the
+/// prefix. The gallery, whose sessions have no names, does without that slash.
+fn rest_of(path: &str, prefix: &str, protocol: &Protocol) -> Option<usize> {
+    let at = prefix.len() - 1;
+    let is_bare = path == &prefix[..at] && is_gallery(protocol);
+    (is_bare || path.starts_with(prefix)).then_some(at)
+}
+
+fn is_gallery(protocol: &Protocol) -> bool {
+    protocol.name == crate::protocol::gallery::PROTOCOL.name
+}
+
 /// The HTTP side of one original.
 fn original<'a>(protocol: &'static Protocol, path: &'a str) -> Route<'a> {
     match path {
+        "/health" if is_gallery(protocol) => Route::Condition(protocol),
+        "/stats" if is_gallery(protocol) => Route::Roster(protocol, crate::protocol::gallery::HALL),
+        "/metrics" => Route::Metrics,
+        _ if is_gallery(protocol) => Route::Absent,
         "/" | "/health" => Route::Alive(protocol),
         _ if path.ends_with("/healthz") => Route::Alive(protocol),
         _ => numbers(path).or_else(|| files_and_users(path)).unwrap_or(Route::NotFound),
@@ -106,7 +128,7 @@ fn files_and_users(path: &str) -> Option<Route<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{croquet, echo};
+    use crate::protocol::{croquet, echo, gallery};
 
     #[test]
     fn the_common_listener_serves_protocols_under_their_prefixes() {
@@ -136,6 +158,30 @@ mod tests {
         assert!(matches!(route(only, "/any/v1/abc", true), Route::Session(_, "/any/v1/abc")));
         assert!(matches!(route(only, "/x/healthz", false), Route::Alive(_)));
         assert!(matches!(route(only, "/reflector/x", false), Route::NotFound));
+    }
+
+    #[test]
+    fn the_gallery_is_found_with_and_without_a_slash() {
+        for path in ["/gallery", "/gallery/", "/gallery/any"] {
+            let found = route(Profile::All, path, true);
+            assert!(matches!(found, Route::Session(p, _) if p.name == "gallery"), "{path}");
+        }
+        assert!(matches!(route(Profile::All, "/galleryx", true), Route::NotFound));
+        assert!(matches!(route(Profile::All, "/reflector", true), Route::NotFound));
+        assert!(matches!(route(Profile::All, "/", true), Route::NotFound));
+        assert!(matches!(route(Profile::All, "/", false), Route::Home));
+        let only = Profile::Only(&gallery::PROTOCOL);
+        assert!(matches!(route(only, "/any/where", true), Route::Session(..)));
+        for (path, under) in [("/health", "/gallery/health"), ("/stats", "/gallery/stats")] {
+            let (at_root, common) = (route(only, path, false), route(Profile::All, under, false));
+            assert_eq!(format!("{at_root:?}"), format!("{common:?}"));
+        }
+        assert!(matches!(route(only, "/health", false), Route::Condition(_)));
+        assert!(matches!(route(only, "/stats", false), Route::Roster(_, "hall")));
+        assert!(matches!(route(only, "/metrics", false), Route::Metrics));
+        for path in ["/", "/files/a", "/sessions", "/healthz"] {
+            assert!(matches!(route(only, path, false), Route::Absent), "{path}");
+        }
     }
 
     #[test]

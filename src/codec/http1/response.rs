@@ -33,10 +33,12 @@ pub fn write_head(
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes a whole response.
+/// Writes a whole response. An empty `content_type` says nothing of the body.
 pub fn write(out: &mut Vec<u8>, status: u16, content_type: &str, body: &[u8], keep_alive: bool) {
     let length = BodyKind::Length(body.len() as u64);
-    write_head(out, status, &[("Content-Type", content_type)], length, keep_alive);
+    let headers = [("Content-Type", content_type)];
+    let known = if content_type.is_empty() { &headers[..0] } else { &headers[..] };
+    write_head(out, status, known, length, keep_alive);
     if may_have_body(status) {
         out.extend_from_slice(body);
     }
