@@ -33,11 +33,6 @@ impl Counter {
         self.0.store(self.0.load(Relaxed).saturating_sub(1), Relaxed);
     }
 
-    /// Sets it (gauges).
-    pub fn set(&self, n: u64) {
-        self.0.store(n, Relaxed);
-    }
-
     /// The value now.
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)

@@ -316,10 +316,12 @@ fn what_could_not_be_written_is_told_when_it_is() {
     let data = Scratch::new("held");
     let server = Server::start_in(data.path(), 1, &[]);
     let mut member = Member::join(server.address(), "session", "user");
-    member.send("before");
-    member.await_payload("before");
+    // The log of the server must still fit under the limit.
+    let before = "x".repeat(200_000);
+    member.send(&before);
+    member.await_payload(&before);
     let mut bystander = Member::join(server.address(), "another", "user");
-    limit(&server, Resource::Fsize, 64);
+    limit(&server, Resource::Fsize, 100_000);
     member.send("held");
     eventually("the journal to fail", || server.log().contains("cannot be written"));
     // Not even a newcomer is told what a crash would take back.
@@ -336,7 +338,7 @@ fn what_could_not_be_written_is_told_when_it_is() {
     let later = Member::join(server.address(), "session", "later");
     let told = later.sync["messages"].as_array().expect("SYNC has messages").iter();
     let said: Vec<_> = told.filter_map(|message| message[2].as_str()).collect();
-    assert_eq!(said, ["before", "held"]);
+    assert_eq!(said, [before.as_str(), "held"]);
     server.stop();
 }
 

@@ -167,6 +167,7 @@ pub static PROTOCOL: Protocol = Protocol {
     profile_port: 8080,
     session_key: |_| Ok(HALL.to_owned()),
     open,
+    journaled: false,
     limits: |config| Limits {
         message_bytes_max: config.gallery.message_bytes_max,
         fragments_max: config.gallery.fragments_max,

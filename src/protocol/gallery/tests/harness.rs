@@ -468,7 +468,7 @@ impl World {
                     let result = self.broken.clone().map_or_else(|| Ok(found.collect()), Err);
                     self.answers.push_back(Answer::Loaded(key.to_owned(), serial, ticket, result));
                 }
-                Effect::Store { record, content } => {
+                Effect::Store { record, content, .. } => {
                     let result = self.broken.clone().map_or(Ok(()), Err);
                     if result.is_ok() {
                         self.disk.insert(path(&record), content);
