@@ -11,11 +11,10 @@ use std::time::Duration;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serde_json::Value;
 
-use crate::support::croquet::{Member, join_text};
+use crate::support::croquet::Member;
 use crate::support::eventually;
 use crate::support::http::{Connection, get};
 use crate::support::server::{self, Scratch, Server, metric, run_to_end};
-use crate::support::websocket::Client;
 
 /// Sets a limit of a running server; `None` is as much as this process may have itself.
 fn limit(server: &Server, resource: Resource, to: impl Into<Option<u64>>) {
@@ -325,12 +324,14 @@ fn what_could_not_be_written_is_told_when_it_is() {
     member.send("held");
     eventually("the journal to fail", || server.log().contains("cannot be written"));
     // Not even a newcomer is told what a crash would take back.
-    let mut other = Client::open(server.address(), "/reflector/session");
-    other.send_text(&join_text("other"));
+    let address = server.address();
+    let other = std::thread::spawn(move || Member::join(address, "session", "other"));
     assert!(member.client.is_silent_for(Duration::from_millis(300)), "held");
     assert_eq!(get(server.address(), "/health").status, 200);
     limit(&server, Resource::Fsize, None);
     member.await_payload("held");
+    let told = other.join().expect("it joins when it can").sync["messages"].clone();
+    assert!(told.as_array().expect("SYNC has messages").iter().any(|one| one[2] == "held"));
     bystander.send("unhurt");
     bystander.await_payload("unhurt");
     server.kill();
