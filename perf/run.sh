@@ -2,13 +2,15 @@
 # Measures lockstep and the baseline in turns and prints medians and ratios.
 # Usage: perf/run.sh [scenario…]        (default: all but the long ones, see `load list`)
 # Environment: ROUNDS=3 DURATION=8 SERVER_CPU=0 LOAD_CPU=1 LOCKSTEP=target/release/lockstep
-#   SERVERS="lockstep baseline baseline-batch"  RESULTS=perf/results/<time>  LOAD_FLAGS=""
+#   SYNC=100ms (of lockstep-journal)
+#   SERVERS="lockstep baseline baseline-batch", lockstep-journal besides  RESULTS=perf/results/<time>  LOAD_FLAGS=""
 # Each run has a fresh server process; a server's output is kept beside the results.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 rounds=${ROUNDS:-3} duration=${DURATION:-8} server_cpu=${SERVER_CPU:-0} load_cpu=${LOAD_CPU:-1}
-lockstep=${LOCKSTEP:-target/release/lockstep} load=target/release/examples/load
+target=${CARGO_TARGET_DIR:-target}
+lockstep=${LOCKSTEP:-$target/release/lockstep} load=$target/release/examples/load
 read -ra servers <<<"${SERVERS:-lockstep baseline baseline-batch}"
 read -ra load_flags <<<"${LOAD_FLAGS:-}"
 results=${RESULTS:-perf/results/$(date -u +%Y%m%dT%H%M%SZ)}
@@ -16,7 +18,7 @@ scenarios=("$@")
 [ ${#scenarios[@]} -gt 0 ] || scenarios=(rss idle storm fanout fanout-saturated rooms rooms-saturated)
 
 [ -x "$load" ] || cargo build --release --example load
-[[ " ${servers[*]} " != *" lockstep "* || -x $lockstep ]] || cargo build --release --bin lockstep
+[[ " ${servers[*]} " != *" lockstep"* || -x $lockstep ]] || cargo build --release --bin lockstep
 mkdir -p "$results"
 ulimit -Sn "$(ulimit -Hn)" # the servers inherit it
 
@@ -25,6 +27,11 @@ command_of() { # the command line of a server, in the array `command`
     # One sender of a saturated scenario says more than a client is allowed by default.
     lockstep) command=("$lockstep" --shards 1 --in-memory --port 0
       --croquet-messages-per-second-max 1000000) protocol=croquet ;;
+    # The same with a journal on the disk that holds the results, in a directory of its own.
+    lockstep-journal)
+      rm -rf "$results/data"
+      command=("$lockstep" --shards 1 --data-dir "$results/data" --port 0
+        --croquet-messages-per-second-max 1000000 --sync "${SYNC:-100ms}") protocol=croquet ;;
     baseline) command=("$load" baseline --port 0) protocol=raw ;;
     baseline-batch) command=("$load" baseline --port 0 --batch) protocol=raw ;;
     *) echo "run.sh: no server $1" >&2; exit 1 ;;
@@ -48,6 +55,7 @@ run_one() { # scenario, server, round
     echo "run.sh: $name failed" >&2
   kill "$server" && wait "$server" || true
   server=
+  rm -rf "$results/data"
 }
 
 for scenario in "${scenarios[@]}"; do
