@@ -101,7 +101,10 @@ fn what_croquet_clients_heard_survives_a_hundred_kills() {
     let mut heard = BTreeMap::new();
     for round in 0..ROUNDS {
         let shards = 1 + random.below(3);
-        let server = Server::start_in(data.path(), shards, &["--log-level", "warn"]);
+        // What survives the process does not depend on it.
+        let sync = ["100ms", "1ms", "never", "always"][random.below(4)];
+        let server =
+            Server::start_in(data.path(), shards, &["--log-level", "warn", "--sync", sync]);
         let enough = random.below(MESSAGES_MAX);
         live(server.address(), round, &mut heard, |count| {
             eventually("members to have heard enough", || count.load(Ordering::Relaxed) >= enough);
