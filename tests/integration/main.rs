@@ -8,6 +8,7 @@ mod croquet_bad_input;
 mod croquet_clients;
 mod faults;
 mod files;
+mod gallery;
 mod http;
 mod logs;
 mod process;

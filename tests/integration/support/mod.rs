@@ -3,6 +3,7 @@
 
 pub mod canary;
 pub mod croquet;
+pub mod gallery;
 pub mod http;
 pub mod random;
 pub mod server;

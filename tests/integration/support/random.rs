@@ -18,6 +18,11 @@ impl Random {
         Self(seed)
     }
 
+    /// From a number that another one of these has made.
+    pub fn from_seed(seed: u64) -> Self {
+        Self(seed)
+    }
+
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
