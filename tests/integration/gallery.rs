@@ -703,8 +703,13 @@ fn whoever_comes_late_sees_what_the_others_see() {
         late.hear_left("host");
         assert_eq!(focused(&mut late), json!([]));
         assert_eq!(late.join(room, "viewer")["state"]["annotations"], kept);
-        // Who is no longer asked for annotations gives none.
-        viewer.join(room, "host");
+        // Where annotations are not wanted, nobody adds any.
+        let mut chair = Visitor::connect(server.address(), "chair");
+        chair.join(room, "host");
+        let without = json!({"sessionSettings": {"allowAnnotations": false}});
+        chair.broadcast(&patch("chair", &json!(1), &without));
+        chair.broadcast(&message("chair", "annotation_add", &annotation("4", "fourth")));
+        assert_eq!(chair.hear(), error("Permission denied"));
     });
 }
 
@@ -777,7 +782,7 @@ fn persistent_rooms_outlive_the_process() {
             assert_eq!(host.client.closed(), (1001, "Server shutting down".to_owned()));
         }
         drop(hosts);
-        server.stop();
+        assert!(server.wait().success());
 
         let server = start(after);
         let mut visitor = Visitor::connect(server.address(), "late");
