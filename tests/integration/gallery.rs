@@ -807,6 +807,51 @@ fn persistent_rooms_outlive_the_process() {
 }
 
 #[test]
+fn what_was_done_right_before_the_end_outlives_it() {
+    const ROOMS: u64 = 5;
+    let scratch = Scratch::new("gallery-last");
+    let start = |shards| Server::start_in(scratch.path(), shards, &["--as", "gallery"]);
+    let name = |round: u64, number: u64| format!("round {round} room {number}");
+    for round in 0..8 {
+        let server = start(1 + round as usize % 2);
+        let mut visitor = Visitor::connect(server.address(), "u");
+        let (found, _) = stats(&server);
+        let known: Vec<_> =
+            (0..round).flat_map(|past| (0..ROOMS).map(move |number| name(past, number))).collect();
+        assert_eq!(found.into_iter().map(|(id, _)| id).collect::<Vec<_>>(), known);
+        let mut bytes = Vec::new();
+        for number in 0..ROOMS {
+            let room = name(round, number);
+            let config = json!({"persistent": true});
+            bytes.extend(framed(
+                &json!({"action": "create_room", "roomId": room, "config": config}),
+            ));
+            bytes.extend(framed(&join(&room, "u", "host")));
+            let update = patch("u", &json!(round + 1), &json!({"sceneUrl": room}));
+            bytes.extend(framed(&json!({"action": "broadcast", "message": update})));
+        }
+        visitor.client.send(&bytes);
+        for _ in 0..ROOMS {
+            assert_eq!(visitor.hear()["event"], "room_created");
+            assert_eq!(visitor.hear()["event"], "room_joined");
+        }
+        visitor.settle();
+        server.terminate();
+        assert_eq!(visitor.client.closed().0, 1001);
+        drop(visitor);
+        assert!(server.wait().success());
+    }
+    let server = start(2);
+    let mut visitor = Visitor::connect(server.address(), "u");
+    for (round, number) in (0..8).flat_map(|round| (0..ROOMS).map(move |number| (round, number))) {
+        let room = name(round, number);
+        let state = visitor.join(&room, "viewer")["state"].take();
+        assert_eq!((&state["version"], &state["sceneUrl"]), (&json!(round + 1), &json!(room)));
+    }
+    server.stop();
+}
+
+#[test]
 fn health_and_stats_are_the_originals() {
     on_shards(&[], |server, [room, other]| {
         let address = server.address();
