@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -802,6 +802,7 @@ fn persistent_rooms_outlive_the_process() {
             visitor.ask(&json!({"action": "create_room", "roomId": rooms[0]})),
             error("Room already exists")
         );
+        drop(visitor);
         server.stop();
     }
 }
@@ -848,6 +849,7 @@ fn what_was_done_right_before_the_end_outlives_it() {
         let state = visitor.join(&room, "viewer")["state"].take();
         assert_eq!((&state["version"], &state["sceneUrl"]), (&json!(round + 1), &json!(room)));
     }
+    drop(visitor);
     server.stop();
 }
 
@@ -895,6 +897,7 @@ fn health_and_stats_are_the_originals() {
     let mut host = Visitor::connect(server.address(), "host");
     host.join("secret", "host");
     await_stats(&server, &[], 1);
+    drop(host);
     server.stop();
 }
 
@@ -918,13 +921,24 @@ fn itinerary(random: &mut Random, user: &str, rooms: [&str; 2]) -> Vec<u8> {
 /// Connects, says part of something and is gone, in one way or another.
 fn cut(random: &mut Random, address: SocketAddr, rooms: [&str; 2]) {
     // Some come as somebody who is, or was just, there.
-    let user = format!("ghost {}", random.below(6)).replace(' ', "%20");
-    let target = if random.below(3) == 0 { "/".to_owned() } else { format!("/?userId={user}") };
+    let target = match random.below(9) {
+        user @ 0..6 => format!("/?userId=ghost%20{user}"),
+        _ => "/".to_owned(),
+    };
     let upgrade = format!(
         "GET {target} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     );
+    let mut stream = TcpStream::connect(address).expect("the server accepts connections");
+    stream.set_nodelay(true).expect("options can be set");
+    stream.set_read_timeout(Some(Duration::from_millis(50))).expect("timeouts can be set");
     let mut bytes = upgrade.into_bytes();
+    if random.below(3) > 0 {
+        // Begins when it is there, so that its end comes while it is on its way.
+        stream.write_all(&bytes).expect("the server takes bytes");
+        let _ = stream.read(&mut [0; 512]);
+        bytes.clear();
+    }
     bytes.extend(itinerary(random, "ghost", rooms));
     if random.below(4) == 0 {
         bytes.extend(frame(true, 8, &1000_u16.to_be_bytes()));
@@ -936,26 +950,29 @@ fn cut(random: &mut Random, address: SocketAddr, rooms: [&str; 2]) {
         // A violation, for which it is closed.
         bytes.extend(frame_with(0x83, b"x", None));
     }
-    let mut stream = TcpStream::connect(address).expect("the server accepts connections");
-    stream.set_nodelay(true).expect("options can be set");
     let mut rest = &bytes[..];
     while !rest.is_empty() {
-        let piece = 1 + random.below(rest.len());
+        let piece = rest.len().min(1 + random.below(2 * rest.len()));
         if stream.write_all(&rest[..piece]).is_err() {
             return; // closed already
         }
         rest = &rest[piece..];
+        spin(random);
     }
     match random.below(4) {
         0 => reset_on_drop(&stream),
         1 => drop(stream.shutdown(std::net::Shutdown::Write)),
-        2 => {
-            // Waits for a part of the answers.
-            let timeout = Duration::from_millis(1 + random.below(20) as u64);
-            stream.set_read_timeout(Some(timeout)).expect("timeouts can be set");
-            let _ = stream.read(&mut [0; 512]);
-        }
+        2 => drop(stream.read(&mut [0; 512])),
         _ => {}
+    }
+}
+
+/// Lets about as much time pass as a move takes: where the cut falls is a matter of luck.
+fn spin(random: &mut Random) {
+    let begun = Instant::now();
+    let pause = Duration::from_micros(random.below(300) as u64);
+    while begun.elapsed() < pause {
+        std::hint::spin_loop();
     }
 }
 
@@ -978,7 +995,7 @@ fn who_dies_on_the_way_leaves_no_ghost() {
                 let rooms = rooms.map(str::to_owned);
                 std::thread::spawn(move || {
                     let [one, two] = &rooms;
-                    (0..150).for_each(|_| cut(&mut random, address, [one, two]));
+                    (0..300).for_each(|_| cut(&mut random, address, [one, two]));
                 })
             })
             .collect();
