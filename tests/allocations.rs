@@ -9,7 +9,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::time::Duration;
 
-use lockstep::protocol::croquet;
+use lockstep::protocol::{croquet, gallery};
 use lockstep::shard::routes::Profile;
 use world::{Peer, Setup, World, croquet_join, croquet_send, masked};
 
@@ -201,6 +201,51 @@ fn asking_the_silent_allocates_nothing() {
     assert_eq!(allocations(|| round(&mut session)), 0);
     assert!(session.world.count(|counters| counters.sends.get()) > before + MEMBERS as u64);
     assert_eq!(session.world.count(|counters| counters.silent_closed.get()), 0);
+}
+
+/// A Gallery room of as many, who send their poses around.
+#[test]
+fn relaying_a_pose_allocates_nothing() {
+    let mut setup = Setup::new(Profile::Only(&gallery::PROTOCOL));
+    setup.protocols.gallery.messages_per_second_max = u32::MAX;
+    setup.protocols.gallery.users_max_default = MEMBERS as u32;
+    let mut world = World::new(setup);
+    let members: Vec<Peer> =
+        (0..MEMBERS).map(|user| world.join(&format!("/?userId=user-{user}"))).collect();
+    for member in &members {
+        member.send_text(r#"{"action":"join_room","roomId":"r","userInfo":{"role":"editor"}}"#);
+    }
+    world.settle();
+    members.iter().for_each(|member| world.network.discard(member.connection));
+    let mut session = Session { world, members };
+    let pose = r#""position":[1.25,0.5,-3.75],"rotation":[0,0.7071,0,0.7071]"#;
+    let message = |kind: &str, sender: &str, data: &str| {
+        let said = format!(
+            r#"{{"action":"broadcast","roomId":"r","message":{{"type":"{kind}","senderId":"{sender}","timestamp":1700000000000,"data":{data}}}}}"#
+        );
+        masked(0x81, said.as_bytes())
+    };
+    let pose_update = message("pose_update", "user-0", &format!("{{{pose}}}"));
+    let private = r#"{"action":"send_message","targetUserId":"user-7","message":{"type":"chat_message","data":{"text":"psst"}}}"#;
+    let frames = [
+        ("a pose", MEMBERS - 1, pose_update.clone()),
+        ("sixteen at once", 16 * (MEMBERS - 1), pose_update.repeat(16)),
+        (
+            "a sender that is overwritten",
+            MEMBERS - 1,
+            message("gaze_update", "user-9", &format!("{{{pose}}}")),
+        ),
+        ("a chat message", MEMBERS - 1, message("chat_message", "user-0", r#"{"text":"hello"}"#)),
+        ("to one", 1, masked(0x81, private.as_bytes())),
+    ];
+    for (name, heard, frame) in &frames {
+        (0..WARM_UP).for_each(|_| session.relay(frame));
+        let sent = session.sent();
+        let count = allocations(|| (0..1_000).for_each(|_| session.relay(frame)));
+        assert_eq!(count, 0, "{name}: allocations for 1,000 messages");
+        let bytes = session.sent() - sent;
+        assert!(bytes > 1_000 * *heard as u64 * 100, "{name}: {bytes} bytes were sent");
+    }
 }
 
 /// Bytes that a shard with so many sessions of so many members holds when nothing happens any more:
