@@ -120,6 +120,8 @@ fn cut_many(server: &Server, rooms: [&str; 2], seeds: &mut Random) {
         hear_out(witness);
     }
     eventually("no session has more members", || server.metric("lockstep_members") == 2);
+    // The hall and two rooms; those of which nothing but a record is left are none.
+    eventually("no session is left", || server.metric("lockstep_sessions") == 3);
     assert!(server.metric("lockstep_transfers_total") > 500, "many were on their way");
 }
 

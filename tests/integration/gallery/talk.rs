@@ -1,9 +1,11 @@
 //! What is said: to whom it goes, and in which shape it may come.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use super::pair;
-use crate::support::gallery::{Visitor, await_stats, error, framed, message, on_shards};
+use crate::support::gallery::{Visitor, await_stats, error, framed, join, message, on_shards};
 use crate::support::websocket::{Next, frame};
 
 #[test]
@@ -162,6 +164,44 @@ fn messages_have_a_size() {
         assert_eq!(host.client.closed().0, 1009);
         viewer.hear_left("host");
         await_stats(server, &[(room, 1)], 1);
+    });
+}
+
+#[test]
+fn who_says_much_at_once_is_heard_slower_but_in_full() {
+    const MESSAGES: u64 = 700;
+    on_shards(&[], |server, [room, other]| {
+        let [mut host, mut viewer] = pair(server.address(), room);
+        let begun = Instant::now();
+        let burst = |messages: u64| {
+            let said = |number| json!({"action": "broadcast", "message": number});
+            (0..messages).flat_map(|number| framed(&said(number))).collect::<Vec<u8>>()
+        };
+        host.client.send(&burst(MESSAGES));
+        // Others are not slowed down by that.
+        viewer.say(&json!({"action": "send_message", "targetUserId": "host", "message": "psst"}));
+        let mut heard = 0;
+        while heard < MESSAGES {
+            assert_eq!(viewer.hear_message("host"), heard);
+            heard += 1;
+            if heard == 1 {
+                assert_eq!(host.hear_message("viewer"), "psst");
+            }
+        }
+        // What arrives together is looked at together; who has said more than 400 then waits, for as
+        // long as 200 a second would take.
+        (0..2).for_each(|_| host.settle());
+        let took = begun.elapsed();
+        assert!(took > Duration::from_millis(1_000), "heard again after {took:?}");
+        // Going elsewhere is no way around it.
+        host.say(&join(other, "host", "host"));
+        host.hear();
+        let begun = Instant::now();
+        host.client.send(&burst(300));
+        // The first may have arrived with the rest.
+        (0..2).for_each(|_| host.settle());
+        let took = begun.elapsed();
+        assert!(took > Duration::from_millis(1_000), "heard again after {took:?}");
     });
 }
 
