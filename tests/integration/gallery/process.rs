@@ -147,6 +147,31 @@ fn what_was_done_right_before_the_end_outlives_it() {
 }
 
 #[test]
+fn whoever_is_on_the_way_when_it_ends_is_told() {
+    let rooms = [room_on(0, "lasting"), room_on(1, "brief")];
+    for shards in [1, 2] {
+        let scratch = Scratch::new("gallery-stop");
+        let server = Server::start_in(scratch.path(), shards, &["--as", "gallery"]);
+        let mut visitors: Vec<_> = (0..40)
+            .map(|number| Visitor::connect(server.address(), &format!("u{number}")))
+            .collect();
+        let config = json!({"persistent": true});
+        let create = json!({"action": "create_room", "roomId": rooms[0], "config": config});
+        visitors[0].ask(&create);
+        for visitor in &mut visitors {
+            let moves = (0..100).map(|turn| framed(&join(&rooms[turn % 2], &visitor.id, "viewer")));
+            visitor.client.send(&moves.collect::<Vec<_>>().concat());
+        }
+        visitors[20].hear();
+        server.terminate();
+        for mut visitor in visitors {
+            assert_eq!(visitor.client.closed(), (1001, "Server shutting down".to_owned()));
+        }
+        assert!(server.wait().success());
+    }
+}
+
+#[test]
 fn health_and_stats_are_the_originals() {
     on_shards(&[], |server, [room, other]| {
         let address = server.address();
