@@ -21,7 +21,7 @@ const JOINS: usize = 200;
 const MESSAGES_PER_SESSION: u64 = 20_000;
 
 fn world(protocol: &'static Protocol) -> World {
-    let mut setup = Setup::new(Profile::Only(protocol));
+    let mut setup = Setup::new(Profile::only(protocol));
     setup.protocols.croquet.messages_per_second_max = u32::MAX;
     World::new(setup)
 }

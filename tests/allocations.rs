@@ -86,7 +86,7 @@ struct Session {
 
 impl Session {
     fn new() -> Self {
-        let mut setup = Setup::new(Profile::Only(&croquet::PROTOCOL));
+        let mut setup = Setup::new(Profile::only(&croquet::PROTOCOL));
         setup.protocols.croquet.messages_per_second_max = u32::MAX;
         let mut world = World::new(setup);
         let members: Vec<Peer> = (0..MEMBERS).map(|_| world.join(&format!("/{ID}"))).collect();
@@ -206,7 +206,7 @@ fn asking_the_silent_allocates_nothing() {
 /// A Gallery room of as many, who send their poses around.
 #[test]
 fn relaying_a_pose_allocates_nothing() {
-    let mut setup = Setup::new(Profile::Only(&gallery::PROTOCOL));
+    let mut setup = Setup::new(Profile::only(&gallery::PROTOCOL));
     setup.protocols.gallery.messages_per_second_max = u32::MAX;
     setup.protocols.gallery.users_max_default = MEMBERS as u32;
     let mut world = World::new(setup);
@@ -251,7 +251,7 @@ fn relaying_a_pose_allocates_nothing() {
 /// Bytes that a shard with so many sessions of so many members holds when nothing happens any more:
 /// those that are freed with it.
 fn bytes_at_rest(sessions: usize, members: usize) -> i64 {
-    let mut setup = Setup::new(Profile::Only(&croquet::PROTOCOL));
+    let mut setup = Setup::new(Profile::only(&croquet::PROTOCOL));
     setup.connections_max = usize::MAX;
     let mut world = World::new(setup);
     for session in 0..sessions {

@@ -14,7 +14,6 @@ use std::fmt::Write as _;
 
 use clap::{Arg, ArgAction, ArgMatches};
 
-use crate::protocol;
 use list::{SETTINGS, Setting, Takes};
 use resolve::{Environment, Problem};
 use settings::Profile;
@@ -127,8 +126,7 @@ fn after_help() -> String {
         let (name, port) = (profile.name(), profile.port());
         let summary = match profile {
             Profile::All => "every protocol, each under its prefix",
-            Profile::One(protocol) => protocol.summary,
-            Profile::Conformance => protocol::echo::PROTOCOL.summary,
+            Profile::One(_, drop_in) => drop_in.summary,
         };
         let _ = writeln!(text, "  {name:<12} {summary}, port {port}");
     }

@@ -7,16 +7,12 @@ use std::net::SocketAddr;
 use super::settings::{Listener, Profile, RECEIVE_BUFFER_BYTES, Settings};
 use super::{Stop, exit};
 use crate::net::ring::PoolSize;
-use crate::protocol::{Protocol, echo};
 use crate::server::clock::Clock;
 use crate::server::preflight::{self, Needs, Ready};
 use crate::server::recovery::Durable;
 use crate::server::{self, Options};
 use crate::shard::routes;
 use crate::storage::{self, Place};
-
-/// What public conformance suites presume, by path.
-static CONFORMANCE: [(&str, &Protocol); 1] = [("/echo", &echo::PROTOCOL)];
 
 /// Serves until a signal.
 ///
@@ -75,8 +71,7 @@ fn options(settings: &Settings, shards: u16, ready: Ready, clock: Clock) -> Opti
 fn listener(listener: &Listener) -> server::Listener {
     let profile = match listener.profile {
         Profile::All => routes::Profile::All,
-        Profile::One(protocol) => routes::Profile::Only(protocol),
-        Profile::Conformance => routes::Profile::Conformance(&CONFORMANCE),
+        Profile::One(protocol, drop_in) => routes::Profile::Only(protocol, drop_in),
     };
     server::Listener { address: listener.address, profile }
 }

@@ -7,7 +7,7 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::protocol::{self, PROTOCOLS, Protocol};
+use crate::protocol::{self, DropIn, PROTOCOLS, Protocol, echo};
 use crate::server::log::{Filter, Format};
 use crate::storage::journal::Sync;
 
@@ -19,8 +19,6 @@ pub const RECEIVE_BUFFER_BYTES: usize = 4096;
 pub const RECEIVE_BUFFERS_MAX: u16 = 1 << 15;
 /// Name of the profile that offers every protocol.
 pub const ALL: &str = "all";
-/// Name of the profile for public conformance suites: echo, on `/echo`.
-pub const CONFORMANCE: &str = "conformance";
 /// The port of the common listener.
 pub const PORT: u16 = 8080;
 
@@ -30,16 +28,18 @@ pub enum Profile {
     /// Every protocol, each under its prefix.
     All,
     /// A drop-in for one original: its paths at the root.
-    One(&'static Protocol),
-    /// What conformance suites presume. Never part of [`Profile::All`].
-    Conformance,
+    One(&'static Protocol, &'static DropIn),
 }
 
 impl Profile {
     /// Every profile there is, in the order they are shown.
     pub fn every() -> impl Iterator<Item = Self> {
-        let ones = PROTOCOLS.iter().filter(|protocol| protocol.prefix.is_some());
-        std::iter::once(Self::All).chain(ones.map(|one| Self::One(one))).chain([Self::Conformance])
+        let drop_ins = |protocol: &&'static Protocol| {
+            let protocol = *protocol;
+            protocol.drop_ins.iter().map(move |drop_in| Self::One(protocol, drop_in))
+        };
+        let conformance = Self::One(&echo::PROTOCOL, &echo::CONFORMANCE);
+        std::iter::once(Self::All).chain(PROTOCOLS.iter().flat_map(drop_ins)).chain([conformance])
     }
 
     /// The profile of this name.
@@ -51,8 +51,7 @@ impl Profile {
     pub fn name(&self) -> &'static str {
         match self {
             Self::All => ALL,
-            Self::One(protocol) => protocol.name,
-            Self::Conformance => CONFORMANCE,
+            Self::One(_, drop_in) => drop_in.name,
         }
     }
 
@@ -60,8 +59,7 @@ impl Profile {
     pub fn port(&self) -> u16 {
         match self {
             Self::All => PORT,
-            Self::One(protocol) => protocol.profile_port,
-            Self::Conformance => protocol::echo::PROTOCOL.profile_port,
+            Self::One(_, drop_in) => drop_in.port,
         }
     }
 }

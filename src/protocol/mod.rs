@@ -21,16 +21,12 @@ pub static PROTOCOLS: &[&Protocol] = &[&croquet::PROTOCOL, &gallery::PROTOCOL, &
 /// What the shard must know of a protocol.
 #[derive(Debug)]
 pub struct Protocol {
-    /// Metrics label, log field and name in `--as` and `--listen`.
+    /// Metrics label, log field, and first part of its sessions' full names.
     pub name: &'static str,
-    /// One line of help.
-    pub summary: &'static str,
-    /// Path prefix on the common listener, ending in `/`; `None` keeps it off that listener.
-    pub prefix: Option<&'static str>,
-    /// Port of the original, for `--as`.
-    pub profile_port: u16,
-    /// The session a request asks for.
-    pub session_key: fn(path: &str) -> Result<String, Close>,
+    /// Where upgrade requests find it on the common listener; none keeps it off that listener.
+    pub entrances: &'static [Entrance],
+    /// The servers that it takes the place of.
+    pub drop_ins: &'static [DropIn],
     /// Opens a session.
     pub open: fn(Open) -> Box<dyn Machine>,
     /// Its sessions record in the journal.
@@ -43,6 +39,39 @@ pub struct Protocol {
     pub slow: Close,
     /// How members are told to go when their session ended by a fault, or the process stops.
     pub restart: Close,
+}
+
+/// A way into the sessions of a protocol.
+#[derive(Debug)]
+pub struct Entrance {
+    /// Its path on the listener. One that ends in `/` takes every path below it; any other takes
+    /// itself and what lies below it.
+    pub path: &'static str,
+    /// The session that is asked for by what follows in the request's path, see
+    /// [`Entrance::rest`].
+    pub session_key: fn(rest: &str) -> Result<String, Close>,
+}
+
+impl Entrance {
+    /// What follows this entrance in a path: empty, or with its slash; `None` if it lies elsewhere.
+    pub fn rest<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let own = self.path.strip_suffix('/');
+        let rest = path.strip_prefix(own.unwrap_or(self.path))?;
+        (rest.starts_with('/') || rest.is_empty() && own.is_none()).then_some(rest)
+    }
+}
+
+/// A server that a protocol takes the place of, with its paths at the root.
+#[derive(Debug)]
+pub struct DropIn {
+    /// Its name in `--as` and `--listen`.
+    pub name: &'static str,
+    /// One line of help.
+    pub summary: &'static str,
+    /// The port of the original.
+    pub port: u16,
+    /// Where upgrade requests find it.
+    pub entrances: &'static [Entrance],
 }
 
 /// What a session is opened with.

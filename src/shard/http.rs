@@ -20,7 +20,7 @@ use crate::codec::http1::{self, HEAD_BYTES_MAX, Request, response};
 use crate::codec::websocket::handshake;
 use crate::net::{Token, Transport};
 use crate::protocol::{Hello, Protocol};
-use crate::session::Instant;
+use crate::session::{Close, Instant};
 
 /// Time for a request head to arrive.
 const HEAD_MAX: Duration = Duration::from_secs(10);
@@ -216,8 +216,9 @@ impl<T: Transport> Shard<T> {
         exchange.head_only = request.method == "HEAD";
         let upgrade = request.header("upgrade").is_some();
         match route(profile, request.path(), upgrade) {
-            Route::Session(protocol, path) => {
-                self.upgrade(index, exchange, request, protocol, path)
+            Route::Session(protocol, entrance, rest) => {
+                let key = (entrance.session_key)(rest);
+                self.upgrade(index, exchange, request, protocol, key)
             }
             Route::File(path) => self.on_file_request(index, exchange, request, path),
             route => {
@@ -310,7 +311,7 @@ impl<T: Transport> Shard<T> {
         exchange: &mut Exchange,
         request: &Request<'_>,
         protocol: &'static Protocol,
-        path: &str,
+        key: Result<String, Close>,
     ) {
         let accept = match handshake::accept(request) {
             Ok(accept) => accept,
@@ -331,7 +332,6 @@ impl<T: Transport> Shard<T> {
             location: request.header("x-location").map(str::to_owned),
             carry: Vec::new(),
         };
-        let key = (protocol.session_key)(path);
         let unread = std::mem::take(&mut exchange.input);
         // Answers to requests before this one may still wait.
         let waiting = self.connections.get(index).and_then(|found| found.outbox.as_ref());

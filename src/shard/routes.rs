@@ -1,23 +1,30 @@
 //! What a path means on a listener. Pure.
 
-use crate::protocol::{PROTOCOLS, Protocol};
+use crate::protocol::echo::CONFORMANCE;
+use crate::protocol::{DropIn, Entrance, PROTOCOLS, Protocol, croquet, gallery};
 
 /// What a listener serves.
 #[derive(Clone, Copy, Debug)]
 pub enum Profile {
-    /// Every protocol under its prefix.
+    /// Every protocol at its entrances.
     All,
-    /// One protocol as its original serves it: at the root, whatever the path.
-    Only(&'static Protocol),
-    /// Endpoints that public conformance suites presume.
-    Conformance(&'static [(&'static str, &'static Protocol)]),
+    /// One protocol as one of its originals serves it.
+    Only(&'static Protocol, &'static DropIn),
+}
+
+impl Profile {
+    /// A protocol as the first of its originals serves it; everything, if it has none.
+    pub fn only(protocol: &'static Protocol) -> Self {
+        protocol.drop_ins.first().map_or(Self::All, |drop_in| Self::Only(protocol, drop_in))
+    }
 }
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug)]
 pub enum Route<'a> {
-    /// A seat in a session of this protocol; only with an upgrade.
-    Session(&'static Protocol, &'a str),
+    /// A seat in a session of this protocol, found by what follows its entrance in the path; only
+    /// with an upgrade.
+    Session(&'static Protocol, &'static Entrance, &'a str),
     /// A file; its path is still percent-encoded.
     File(&'a str),
     /// Whether the process serves.
@@ -48,29 +55,22 @@ pub enum Route<'a> {
 pub fn route<'a>(profile: Profile, path: &'a str, upgrade: bool) -> Route<'a> {
     match profile {
         Profile::All => common(path, upgrade),
-        Profile::Only(protocol) if upgrade => Route::Session(protocol, path),
-        Profile::Only(protocol) => original(protocol, path),
-        Profile::Conformance(endpoints) => endpoints
-            .iter()
-            .find(|(endpoint, _)| *endpoint == path)
-            .map_or_else(|| common(path, false), |&(_, protocol)| Route::Session(protocol, path)),
+        Profile::Only(protocol, drop_in) if upgrade => {
+            enter(protocol, drop_in.entrances, path).unwrap_or(Route::NotFound)
+        }
+        Profile::Only(_, drop_in) if drop_in.name == CONFORMANCE.name => common(path, false),
+        Profile::Only(protocol, _) => original(protocol, path),
     }
 }
 
 /// The listener that serves every protocol.
 fn common(path: &str, upgrade: bool) -> Route<'_> {
-    for &protocol in PROTOCOLS {
-        let Some(prefix) = protocol.prefix else { continue };
-        // The session's key may be the whole path to the protocol, so the slash stays.
-        let Some(at) = rest_of(path, prefix, protocol) else { continue };
-        return if upgrade {
-            Route::Session(protocol, &path[at..])
-        } else {
-            original(protocol, &path[at..])
-        };
-    }
-    if upgrade {
-        return Route::NotFound;
+    let entered = PROTOCOLS.iter().find_map(|protocol| enter(protocol, protocol.entrances, path));
+    match entered {
+        Some(found) if upgrade => return found,
+        Some(Route::Session(protocol, _, rest)) => return original(protocol, rest),
+        _ if upgrade => return Route::NotFound,
+        _ => {}
     }
     match path {
         "/" => Route::Home,
@@ -79,23 +79,26 @@ fn common(path: &str, upgrade: bool) -> Route<'_> {
     }
 }
 
-/// Where what belongs to the protocol begins in a path under its prefix: at the last slash of the
-/// prefix. The gallery, whose sessions have no names, does without that slash.
-fn rest_of(path: &str, prefix: &str, protocol: &Protocol) -> Option<usize> {
-    let at = prefix.len() - 1;
-    let is_bare = path == &prefix[..at] && is_gallery(protocol);
-    (is_bare || path.starts_with(prefix)).then_some(at)
+fn enter<'a>(
+    protocol: &'static Protocol,
+    entrances: &'static [Entrance],
+    path: &'a str,
+) -> Option<Route<'a>> {
+    let session = |entrance: &'static Entrance| {
+        entrance.rest(path).map(|rest| Route::Session(protocol, entrance, rest))
+    };
+    entrances.iter().find_map(session)
 }
 
 fn is_gallery(protocol: &Protocol) -> bool {
-    protocol.name == crate::protocol::gallery::PROTOCOL.name
+    protocol.name == gallery::PROTOCOL.name
 }
 
 /// The HTTP side of one original.
 fn original<'a>(protocol: &'static Protocol, path: &'a str) -> Route<'a> {
     match path {
         "/health" if is_gallery(protocol) => Route::Condition(protocol),
-        "/stats" if is_gallery(protocol) => Route::Roster(protocol, crate::protocol::gallery::HALL),
+        "/stats" if is_gallery(protocol) => Route::Roster(protocol, gallery::HALL),
         "/metrics" => Route::Metrics,
         _ if is_gallery(protocol) => Route::Absent,
         "/" | "/health" => Route::Alive(protocol),
@@ -114,7 +117,7 @@ fn numbers(path: &str) -> Option<Route<'_>> {
 
 /// Croquet's endpoints (specs: croquet §1.2, §14).
 fn files_and_users(path: &str) -> Option<Route<'_>> {
-    let croquet = &crate::protocol::croquet::PROTOCOL;
+    let croquet = &croquet::PROTOCOL;
     if let Some(file) = path.strip_prefix("/files/") {
         return Some(Route::File(file));
     }
@@ -128,14 +131,16 @@ fn files_and_users(path: &str) -> Option<Route<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{croquet, echo, gallery};
+    use crate::protocol::echo;
 
     #[test]
     fn the_common_listener_serves_protocols_under_their_prefixes() {
         let at = |path| route(Profile::All, path, true);
-        assert!(matches!(at("/reflector/abc"), Route::Session(p, "/abc") if p.name == "croquet"));
-        assert!(matches!(at("/reflector/v1/abc"), Route::Session(_, "/v1/abc")));
-        assert!(matches!(at("/reflector/"), Route::Session(_, "/")));
+        assert!(
+            matches!(at("/reflector/abc"), Route::Session(p, _, "/abc") if p.name == "croquet")
+        );
+        assert!(matches!(at("/reflector/v1/abc"), Route::Session(_, _, "/v1/abc")));
+        assert!(matches!(at("/reflector/"), Route::Session(_, _, "/")));
         assert!(matches!(at("/other/abc"), Route::NotFound));
         assert!(matches!(at("/echo"), Route::NotFound));
     }
@@ -154,8 +159,8 @@ mod tests {
 
     #[test]
     fn a_drop_in_takes_upgrades_on_any_path() {
-        let only = Profile::Only(&croquet::PROTOCOL);
-        assert!(matches!(route(only, "/any/v1/abc", true), Route::Session(_, "/any/v1/abc")));
+        let only = Profile::only(&croquet::PROTOCOL);
+        assert!(matches!(route(only, "/any/v1/abc", true), Route::Session(_, _, "/any/v1/abc")));
         assert!(matches!(route(only, "/x/healthz", false), Route::Alive(_)));
         assert!(matches!(route(only, "/reflector/x", false), Route::NotFound));
     }
@@ -164,13 +169,13 @@ mod tests {
     fn the_gallery_is_found_with_and_without_a_slash() {
         for path in ["/gallery", "/gallery/", "/gallery/any"] {
             let found = route(Profile::All, path, true);
-            assert!(matches!(found, Route::Session(p, _) if p.name == "gallery"), "{path}");
+            assert!(matches!(found, Route::Session(p, ..) if p.name == "gallery"), "{path}");
         }
         assert!(matches!(route(Profile::All, "/galleryx", true), Route::NotFound));
         assert!(matches!(route(Profile::All, "/reflector", true), Route::NotFound));
         assert!(matches!(route(Profile::All, "/", true), Route::NotFound));
         assert!(matches!(route(Profile::All, "/", false), Route::Home));
-        let only = Profile::Only(&gallery::PROTOCOL);
+        let only = Profile::only(&gallery::PROTOCOL);
         assert!(matches!(route(only, "/any/where", true), Route::Session(..)));
         for (path, under) in [("/health", "/gallery/health"), ("/stats", "/gallery/stats")] {
             let (at_root, common) = (route(only, path, false), route(Profile::All, under, false));
@@ -186,9 +191,8 @@ mod tests {
 
     #[test]
     fn conformance_serves_its_endpoints_only() {
-        static ENDPOINTS: [(&str, &Protocol); 1] = [("/echo", &echo::PROTOCOL)];
-        let profile = Profile::Conformance(&ENDPOINTS);
-        assert!(matches!(route(profile, "/echo", true), Route::Session(p, _) if p.name == "echo"));
+        let profile = Profile::Only(&echo::PROTOCOL, &CONFORMANCE);
+        assert!(matches!(route(profile, "/echo", true), Route::Session(p, ..) if p.name == "echo"));
         assert!(matches!(route(profile, "/reflector/a", true), Route::NotFound));
     }
 }

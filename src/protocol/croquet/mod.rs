@@ -40,7 +40,7 @@ use std::time::Duration;
 
 pub use report::Report;
 
-use super::{Limits, Liveness, Protocol};
+use super::{DropIn, Entrance, Limits, Liveness, Protocol};
 use crate::session::Close;
 
 /// Longest session id, in bytes. Those of clients have 43.
@@ -133,10 +133,13 @@ impl Default for Config {
 /// The Croquet reflector.
 pub static PROTOCOL: Protocol = Protocol {
     name: "croquet",
-    summary: "Croquet reflector and file server",
-    prefix: Some("/reflector/"),
-    profile_port: 9090,
-    session_key,
+    entrances: &[Entrance { path: "/reflector/", session_key }],
+    drop_ins: &[DropIn {
+        name: "croquet",
+        summary: "Croquet reflector and file server",
+        port: 9090,
+        entrances: &[Entrance { path: "/", session_key }],
+    }],
     open: |open| Box::new(machine::Reflector::new(open)),
     journaled: true,
     limits: |config| Limits {

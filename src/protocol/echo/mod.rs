@@ -5,15 +5,13 @@
 use crate::session::frame::FrameKind;
 use crate::session::{Close, Effects, Instant, MemberId};
 
-use super::{Hello, Limits, Liveness, Machine, Message, Protocol};
+use super::{DropIn, Entrance, Hello, Limits, Liveness, Machine, Message, Protocol};
 
 /// The echo endpoint of `--as conformance`.
 pub static PROTOCOL: Protocol = Protocol {
     name: "echo",
-    summary: "echo endpoint for conformance suites",
-    prefix: None,
-    profile_port: 9001,
-    session_key: |_| Ok("echo".to_owned()),
+    entrances: &[],
+    drop_ins: &[],
     open: |_| Box::new(Echo { members: 0 }),
     journaled: false,
     // The suites' largest message has 16 MiB, their most fragmented one 65,536 fragments.
@@ -26,6 +24,14 @@ pub static PROTOCOL: Protocol = Protocol {
     liveness: Liveness { first_ping: None, ping: None, silence: None, join: None },
     slow: Close::new(1013, "too slow"),
     restart: Close::new(1012, "service restart"),
+};
+
+/// What public conformance suites presume: never part of the common listener.
+pub static CONFORMANCE: DropIn = DropIn {
+    name: "conformance",
+    summary: "echo endpoint for conformance suites",
+    port: 9001,
+    entrances: &[Entrance { path: "/echo", session_key: |_| Ok("echo".to_owned()) }],
 };
 
 #[derive(Debug)]

@@ -40,7 +40,7 @@ mod user;
 
 use std::time::Duration;
 
-use super::{Limits, Liveness, Machine, Open, Protocol};
+use super::{DropIn, Entrance, Limits, Liveness, Machine, Open, Protocol};
 use crate::session::Close;
 pub use user::Role;
 
@@ -162,10 +162,13 @@ impl Default for Config {
 /// The Gallery Viewer server.
 pub static PROTOCOL: Protocol = Protocol {
     name: "gallery",
-    summary: "Gallery Viewer rooms",
-    prefix: Some("/gallery/"),
-    profile_port: 8080,
-    session_key: |_| Ok(HALL.to_owned()),
+    entrances: &[Entrance { path: "/gallery", session_key }],
+    drop_ins: &[DropIn {
+        name: "gallery",
+        summary: "Gallery Viewer rooms",
+        port: 8080,
+        entrances: &[Entrance { path: "/", session_key }],
+    }],
     open,
     journaled: false,
     limits: |config| Limits {
@@ -183,6 +186,10 @@ pub static PROTOCOL: Protocol = Protocol {
     slow: TOO_SLOW,
     restart: STOPPING,
 };
+
+fn session_key(_: &str) -> Result<String, Close> {
+    Ok(HALL.to_owned())
+}
 
 fn open(open: Open) -> Box<dyn Machine> {
     match open.key.strip_prefix(ROOM_PREFIX) {

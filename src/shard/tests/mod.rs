@@ -16,7 +16,7 @@ use crate::net::memory::Network;
 use talk::{DENIED, KICKED, LATE, RESTART, SILENT, SLOW};
 use world::{EPOCH_MS, Frame, Peer, Setup, World};
 
-const TALK: Profile = Profile::Only(&talk::PROTOCOL);
+const TALK: Profile = Profile::Only(&talk::PROTOCOL, &talk::PROTOCOL.drop_ins[0]);
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)

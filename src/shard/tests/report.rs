@@ -18,7 +18,7 @@ fn take(event: &str) -> Vec<Value> {
 }
 
 fn world() -> World {
-    World::new(Setup::new(Profile::Only(&croquet::PROTOCOL)))
+    World::new(Setup::new(Profile::only(&croquet::PROTOCOL)))
 }
 
 fn seconds(seconds: u64) -> Duration {

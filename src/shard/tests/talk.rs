@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::ledger::{self, Place};
-use crate::protocol::{Hello, Limits, Liveness, Machine, Message, Protocol};
+use crate::protocol::{DropIn, Entrance, Hello, Limits, Liveness, Machine, Message, Protocol};
 use crate::session::frame::{FrameKind, Header};
 use crate::session::{Close, Effects, Instant, MemberId};
 
@@ -26,14 +26,14 @@ pub(super) const KICKED: Close = Close::new(4006, "kicked");
 /// `gateX` is sent on to `X`; nobody may enter `shut`.
 pub(super) static PROTOCOL: Protocol = Protocol {
     name: "talk",
-    summary: "a protocol for tests",
-    prefix: None,
-    profile_port: 1,
+    entrances: &[],
+    drop_ins: &[DropIn {
+        name: "talk",
+        summary: "a protocol for tests",
+        port: 1,
+        entrances: &[Entrance { path: "/", session_key }],
+    }],
     journaled: true,
-    session_key: |path| match path.split('/').nth(1) {
-        Some(key) if !key.is_empty() => Ok(key.to_owned()),
-        _ => Err(DENIED),
-    },
     open: |open| Box::new(Talk::new(open.key)),
     limits: |config| Limits {
         message_bytes_max: config.croquet.message_bytes_max,
@@ -50,6 +50,13 @@ pub(super) static PROTOCOL: Protocol = Protocol {
     slow: SLOW,
     restart: RESTART,
 };
+
+fn session_key(rest: &str) -> Result<String, Close> {
+    match rest.split('/').nth(1) {
+        Some(key) if !key.is_empty() => Ok(key.to_owned()),
+        _ => Err(DENIED),
+    }
+}
 
 #[derive(Debug)]
 struct Talk {
