@@ -1,6 +1,8 @@
-//! Bytes to values and back, pure: HTTP/1.1, WebSocket, JSON, the journal's records.
+//! Bytes to values and back, pure: HTTP/1.1, WebSocket, JSON, Yjs, the journal's records.
 
 pub mod http1;
 pub mod journal;
 pub mod json;
+pub mod lib0;
 pub mod websocket;
+pub mod ysync;

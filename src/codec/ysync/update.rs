@@ -1,0 +1,188 @@
+//! Updates, version 1: structs of each client, then what is deleted. As yrs 0.28 reads them
+//! (`Update::decode`, `IdSet::decode`).
+
+use smallvec::SmallVec;
+
+use super::content::{Content, content};
+use super::{CLOCK_MAX, Malformed};
+use crate::codec::lib0::Reader;
+
+/// Most documents within a document in one update: yrs makes each of them, at a thousand times the
+/// bytes it takes here.
+pub const SUBDOCUMENTS_MAX: u32 = 4096;
+
+/// Count of structs, client, clock, and one struct.
+const CLIENT_BYTES_MIN: usize = 5;
+/// Kind and length.
+const STRUCT_BYTES_MIN: usize = 2;
+/// Client, count of ranges, and one range.
+const DELETED_CLIENT_BYTES_MIN: usize = 4;
+/// Clock and length.
+const RANGE_BYTES_MIN: usize = 2;
+
+/// Kinds of structs that are no items, and what the first byte of an item says.
+mod info {
+    pub(super) const GC: u8 = 0;
+    pub(super) const SKIP: u8 = 10;
+    pub(super) const KIND: u8 = 0b0001_1111;
+    pub(super) const PARENT_KEY: u8 = 0b0010_0000;
+    pub(super) const RIGHT_ORIGIN: u8 = 0b0100_0000;
+    pub(super) const ORIGIN: u8 = 0b1000_0000;
+}
+
+/// What an update is like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Update {
+    /// Clients it has structs of.
+    pub clients: u32,
+    /// Structs: items, and gaps that were collected or left out.
+    pub structs: u32,
+    /// Structs that are gaps left out.
+    pub skips: u32,
+    /// Items that are shared types.
+    pub types: u32,
+    /// Items that are documents of their own, at most [`SUBDOCUMENTS_MAX`].
+    pub subdocuments: u32,
+    /// Ranges that are deleted.
+    pub deletions: u32,
+}
+
+impl Update {
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.structs == 0 && self.deletions == 0
+    }
+}
+
+/// Checks an update (lib0 version 1).
+///
+/// Refused though Yjs can write it: content of the kind JSON, that Yjs itself stopped making with
+/// version 13 and that yrs 0.28 misreads.
+pub fn check_update(bytes: &[u8]) -> Result<Update, Malformed> {
+    let mut reader = Reader::new(bytes);
+    let mut update = Update::default();
+    let clients = reader.count(CLIENT_BYTES_MIN)?;
+    update.clients = u32::try_from(clients).map_err(|_| Malformed::TooMany)?;
+    let mut seen = Clients::default();
+    for _ in 0..clients {
+        check_client(&mut reader, &mut update, &mut seen)?;
+    }
+    seen.check()?;
+    check_deletions(&mut reader, &mut update)?;
+    reader.end()?;
+    Ok(update)
+}
+
+fn check_client(
+    reader: &mut Reader<'_>,
+    update: &mut Update,
+    seen: &mut Clients,
+) -> Result<(), Malformed> {
+    let structs = reader.count(STRUCT_BYTES_MIN)?;
+    seen.push(reader.varuint()?);
+    let mut clock = reader.varuint()?;
+    for _ in 0..structs {
+        let len = check_struct(reader, update)?;
+        clock = clock.checked_add(len).filter(|&end| end <= CLOCK_MAX).ok_or(Malformed::Clock)?;
+    }
+    // yrs would step over clients without structs by calling itself.
+    if structs == 0 {
+        return Err(Malformed::Empty);
+    }
+    update.structs = add(update.structs, structs)?;
+    Ok(())
+}
+
+/// Checks and skips a struct, and gives the clocks it covers.
+fn check_struct(reader: &mut Reader<'_>, update: &mut Update) -> Result<u64, Malformed> {
+    match reader.byte()? {
+        info::GC => not_empty(reader.varuint()?),
+        info::SKIP => {
+            update.skips = add(update.skips, 1)?;
+            not_empty(reader.varuint()?)
+        }
+        info => {
+            check_place(reader, info)?;
+            let Content { len, is_document, is_type } = content(reader, info & info::KIND)?;
+            update.types = add(update.types, usize::from(is_type))?;
+            update.subdocuments = add(update.subdocuments, usize::from(is_document))?;
+            if update.subdocuments > SUBDOCUMENTS_MAX {
+                return Err(Malformed::TooMany);
+            }
+            Ok(len)
+        }
+    }
+}
+
+/// Checks and skips where an item stands: between which neighbours, or else in which parent.
+fn check_place(reader: &mut Reader<'_>, info: u8) -> Result<(), Malformed> {
+    if info & info::ORIGIN != 0 {
+        skip_id(reader)?;
+    }
+    if info & info::RIGHT_ORIGIN != 0 {
+        skip_id(reader)?;
+    }
+    if info & (info::ORIGIN | info::RIGHT_ORIGIN) != 0 {
+        return Ok(());
+    }
+    match reader.varuint()? {
+        0 => skip_id(reader)?,
+        1 => drop(reader.varstring()?),
+        _ => return Err(Malformed::Tag),
+    }
+    if info & info::PARENT_KEY != 0 {
+        reader.varstring()?;
+    }
+    Ok(())
+}
+
+fn skip_id(reader: &mut Reader<'_>) -> Result<(), Malformed> {
+    let _client = reader.varuint()?;
+    if reader.varuint()? <= CLOCK_MAX { Ok(()) } else { Err(Malformed::Clock) }
+}
+
+fn check_deletions(reader: &mut Reader<'_>, update: &mut Update) -> Result<(), Malformed> {
+    for _ in 0..reader.count(DELETED_CLIENT_BYTES_MIN)? {
+        let _client = reader.varuint()?;
+        let ranges = reader.count(RANGE_BYTES_MIN)?;
+        for _ in 0..ranges {
+            let clock = reader.varuint()?;
+            let len = not_empty(reader.varuint()?)?;
+            clock.checked_add(len).filter(|&end| end <= CLOCK_MAX).ok_or(Malformed::Clock)?;
+        }
+        update.deletions = add(update.deletions, ranges)?;
+    }
+    Ok(())
+}
+
+fn not_empty(len: u64) -> Result<u64, Malformed> {
+    if len > 0 { Ok(len) } else { Err(Malformed::Empty) }
+}
+
+fn add(count: u32, more: usize) -> Result<u32, Malformed> {
+    let more = u32::try_from(more).map_err(|_| Malformed::TooMany)?;
+    count.checked_add(more).ok_or(Malformed::TooMany)
+}
+
+/// The clients of an update. yrs would put the structs of one that is repeated into one list, in
+/// the order they come, and search that as if it were sorted.
+#[derive(Default)]
+struct Clients {
+    numbers: SmallVec<[u64; 8]>,
+}
+
+impl Clients {
+    fn push(&mut self, client: u64) {
+        self.numbers.push(client);
+    }
+
+    fn check(mut self) -> Result<(), Malformed> {
+        // Encoders write the highest first.
+        if self.numbers.is_sorted_by(|one, next| one > next) {
+            return Ok(());
+        }
+        self.numbers.sort_unstable();
+        let is_repeated = self.numbers.windows(2).any(|pair| pair[0] == pair[1]);
+        if is_repeated { Err(Malformed::RepeatedClient) } else { Ok(()) }
+    }
+}
