@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::protocol::{Protocol, gallery};
+use crate::protocol::{Protocol, gallery, yjs};
 use crate::session::counters::{DESCRIPTIONS, Kind, LATENCY_BOUNDS_MS};
 use crate::session::{Counters, Instant};
 
@@ -30,6 +30,30 @@ pub fn condition(shards: &[Counters], now: Instant) -> String {
     // The clock starts with the process.
     let uptime = now.as_micros() as f64 / 1e6;
     format!(r#"{{"status":"ok","rooms":{rooms},"users":{users},"uptime":{uptime}}}"#)
+}
+
+/// Status and body of Zeal's `/health` (specs: zeal §0). There is no Redis to be checked.
+pub fn zeal_health(serving: bool, wall_ms: u64) -> (u16, String) {
+    let (code, status) = if serving { (200, "healthy") } else { (503, "degraded") };
+    let server = if serving { "ok" } else { "stopping" };
+    let body = format!(
+        r#"{{"status":"{status}","timestamp":{wall_ms},"service":"zeal-crdt-server","checks":{{"server":"{server}","redis":"disabled"}}}}"#
+    );
+    (code, body)
+}
+
+/// Body of Zeal's `/stats`, in the styles of its server and of its document, made of a line for each
+/// document.
+pub fn documents(lines: &str, config: &yjs::Config) -> String {
+    let mut details: Vec<&str> = lines.lines().filter(|line| !line.is_empty()).collect();
+    details.sort_unstable();
+    let count = |line: &&str| line.rsplit(':').next()?.strip_suffix('}')?.parse::<u64>().ok();
+    let clients: u64 = details.iter().filter_map(count).sum();
+    let (rooms, list) = (details.len(), details.join(","));
+    let (rooms_max, clients_max) = (config.native_rooms_max, config.native_clients_per_room_max);
+    format!(
+        r#"{{"status":"running","rooms":{rooms},"totalClients":{clients},"total_clients":{clients},"max_rooms":{rooms_max},"max_clients_per_room":{clients_max},"roomDetails":[{list}]}}"#
+    )
 }
 
 /// What a session that is not there would say of its users, by its full name.
@@ -67,6 +91,7 @@ pub fn home() -> String {
         "Lockstep {}: real-time sessions.\n\n\
          Croquet:  box=http://<this host and port>/ (reflector and files)\n\
          Gallery:  ws://<this host and port>/gallery\n\
+         Yjs:      ws://<this host and port>/yjs/<room>, and Zeal's native clients on /ws\n\
          Numbers:  /health /stats /metrics /sessions\n",
         env!("CARGO_PKG_VERSION")
     )
@@ -76,6 +101,8 @@ pub fn home() -> String {
 pub fn alive(protocol: &Protocol) -> String {
     if protocol.name == "croquet" {
         "Croquet reflector-v1 lockstep local\n\nAh, ha, ha, ha, stayin' alive!\n".to_owned()
+    } else if protocol.name == yjs::PROTOCOL.name {
+        "Zeal CRDT Server Running".to_owned()
     } else {
         home()
     }
@@ -133,6 +160,27 @@ mod tests {
         );
         assert_eq!(no_users("gallery/hall"), "{\n  \"rooms\": [],\n  \"totalUsers\": 0\n}");
         assert_eq!(no_users("croquet/hall"), "[]");
+    }
+
+    #[test]
+    fn documents_are_told_as_zeal_does() {
+        let lines = "{\"name\":\"b:1\",\"clients\":2}\n\n{\"name\":\"a\",\"clients\":1}\n";
+        let told: serde_json::Value =
+            serde_json::from_str(&documents(lines, &yjs::Config::default())).expect("JSON");
+        assert_eq!(
+            told,
+            serde_json::json!({
+                "status": "running", "rooms": 2, "totalClients": 3, "total_clients": 3,
+                "max_rooms": 1000, "max_clients_per_room": 100,
+                "roomDetails": [{"name": "a", "clients": 1}, {"name": "b:1", "clients": 2}],
+            })
+        );
+        let (status, health) = zeal_health(true, 5);
+        assert_eq!(status, 200);
+        let health: serde_json::Value = serde_json::from_str(&health).expect("JSON");
+        assert_eq!(health["service"], "zeal-crdt-server");
+        assert_eq!(health["status"], "healthy");
+        assert_eq!(zeal_health(false, 5).0, 503);
     }
 
     #[test]

@@ -240,6 +240,9 @@ fn explain(contradiction: &Contradiction, all: &[Given]) -> Problem {
         Contradiction::NoApiKey => {
             (&["gallery-require-api-key"], "set API_KEY, or do not require one")
         }
+        Contradiction::NoWriteToken => {
+            (&["yjs-read-token"], "give --yjs-write-token too, or leave this one out")
+        }
         Contradiction::ReceiveBuffers(_) => (&["receive-buffers"], "give 64, 128, 256, 512 …"),
     };
     let involved: Vec<_> = all.iter().filter(|given| flags.contains(&given.setting.flag)).collect();

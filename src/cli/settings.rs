@@ -140,6 +140,8 @@ pub struct Settings {
     pub croquet: CroquetSettings,
     /// The gallery's.
     pub gallery: protocol::gallery::Config,
+    /// Those of Yjs documents.
+    pub yjs: protocol::yjs::Config,
     /// What is odd about the settings without being wrong: to be logged at start.
     pub warnings: Vec<String>,
 }
@@ -210,6 +212,9 @@ pub enum Contradiction {
     /// The kernel takes only powers of two.
     #[error("{0} receive buffers: the number must be a power of two up to {RECEIVE_BUFFERS_MAX}")]
     ReceiveBuffers(u16),
+    /// Nobody could write.
+    #[error("there is a token to read documents, but none to write them")]
+    NoWriteToken,
     /// Nobody could know the key.
     #[error("clients of the gallery must know a key, but there is none")]
     NoApiKey,
@@ -233,12 +238,19 @@ impl Settings {
         if self.gallery.api_key.as_ref().is_some_and(String::is_empty) {
             return Err(Contradiction::NoApiKey);
         }
+        if self.yjs.read_token.is_some() && self.yjs.write_token.is_none() {
+            return Err(Contradiction::NoWriteToken);
+        }
         Ok(())
     }
 
     /// The protocols' share.
     pub fn protocols(&self) -> protocol::Config {
-        protocol::Config { croquet: self.croquet.config(), gallery: self.gallery.clone() }
+        protocol::Config {
+            croquet: self.croquet.config(),
+            gallery: self.gallery.clone(),
+            yjs: self.yjs.clone(),
+        }
     }
 
     fn check_ports(&self) -> Result<(), Contradiction> {

@@ -162,7 +162,8 @@ fn every_setting_can_come_from_its_variable() {
         ("croquet-herald-hosts", _) => "a:1,b",
         ("as", _) => "croquet",
         ("in-memory" | "verbose" | "gallery-one-host" | "gallery-hide-rooms", _) => "true",
-        ("gallery-api-key" | "gallery-role-secret", _) => "abc",
+        ("gallery-api-key" | "gallery-role-secret" | "yjs-write-token", _) => "abc",
+        ("yjs-read-token", _) => "",
         (_, list::Default::Is(text)) => text,
         (flag, list::Default::Told(_)) => panic!("give {flag} a value in this test"),
     };

@@ -7,6 +7,10 @@
 pub mod croquet;
 pub mod echo;
 pub mod gallery;
+mod keeper;
+mod pending;
+mod query;
+pub mod yjs;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +20,8 @@ use crate::session::journal::Entries;
 use crate::session::{Close, Counters, Effects, Instant, MemberId, Now};
 
 /// Every protocol of this server.
-pub static PROTOCOLS: &[&Protocol] = &[&croquet::PROTOCOL, &gallery::PROTOCOL, &echo::PROTOCOL];
+pub static PROTOCOLS: &[&Protocol] =
+    &[&croquet::PROTOCOL, &gallery::PROTOCOL, &yjs::PROTOCOL, &echo::PROTOCOL];
 
 /// What the shard must know of a protocol.
 #[derive(Debug)]
@@ -94,6 +99,8 @@ pub struct Config {
     pub croquet: croquet::Config,
     /// Gallery's.
     pub gallery: gallery::Config,
+    /// Those of Yjs documents.
+    pub yjs: yjs::Config,
 }
 
 /// Limits of a connection.
@@ -273,6 +280,12 @@ impl Reports {
 
 /// Content of stored records in the order asked for, or why they could not be read.
 pub type Loaded = Result<Vec<Option<Vec<u8>>>, String>;
+
+/// Whether two secrets are the same, in a time that tells nothing but their lengths.
+fn is_same_secret(one: &str, other: &str) -> bool {
+    let differences = one.bytes().zip(other.bytes()).fold(0, |found, (a, b)| found | (a ^ b));
+    one.len() == other.len() && differences == 0
+}
 
 /// The protocol of this name.
 pub fn by_name(name: &str) -> Option<&'static Protocol> {

@@ -19,7 +19,7 @@ use crate::admin;
 use crate::codec::http1::{self, HEAD_BYTES_MAX, Request, response};
 use crate::codec::websocket::handshake;
 use crate::net::{Token, Transport};
-use crate::protocol::{Hello, Protocol};
+use crate::protocol::{Config, Hello, Protocol, yjs};
 use crate::session::{Close, Instant};
 
 /// Time for a request head to arrive.
@@ -97,6 +97,9 @@ impl Exchange {
     }
 }
 
+/// Makes an answer of what all shards said.
+type Finish = fn(String, &Config) -> String;
+
 /// Questions to other shards, numbered by their index here.
 #[derive(Debug, Default)]
 pub(super) struct Questions {
@@ -109,6 +112,7 @@ struct Question {
     missing: usize,
     text: String,
     content_type: &'static str,
+    finish: Finish,
 }
 
 /// What became of an attempt to read a request.
@@ -237,14 +241,30 @@ impl<T: Transport> Shard<T> {
             Route::Metrics => (200, "text/plain; version=0.0.4", admin::metrics(all)),
             Route::Home => (200, TEXT, admin::home()),
             Route::Alive(protocol) => (200, TEXT, admin::alive(protocol)),
+            Route::Condition(protocol) if protocol.name == yjs::PROTOCOL.name => {
+                let (status, body) = admin::zeal_health(!self.draining, self.now.wall_ms);
+                (status, JSON, body)
+            }
             Route::Condition(_) => (200, JSON, admin::condition(all, self.now.at)),
             Route::Roster(protocol, key) => {
                 let name = sessions::name(protocol, key);
                 return self.ask_owner(index, exchange, name, JSON);
             }
+            Route::Documents => {
+                let about = About::Sessions(yjs::PROTOCOL.name);
+                let finish = |text: String, config: &Config| admin::documents(&text, &config.yjs);
+                return self.ask_all(index, exchange, about, JSON, finish);
+            }
+            Route::Okay => (200, TEXT, "okay".to_owned()),
             Route::Absent => (404, "", "Not Found".to_owned()),
             Route::Sessions(protocol) => {
-                return self.ask_all(index, exchange, About::Sessions(protocol.name));
+                return self.ask_all(
+                    index,
+                    exchange,
+                    About::Sessions(protocol.name),
+                    TEXT,
+                    |text, _| text,
+                );
             }
             Route::Users(protocol, key) => {
                 let name = sessions::name(protocol, key);
@@ -378,8 +398,18 @@ impl<T: Transport> Shard<T> {
         }
     }
 
-    fn ask_all(&mut self, index: u32, exchange: &mut Exchange, about: About) {
-        let question = self.open_question(index, exchange, self.config.shards, TEXT);
+    fn ask_all(
+        &mut self,
+        index: u32,
+        exchange: &mut Exchange,
+        about: About,
+        content_type: &'static str,
+        finish: Finish,
+    ) {
+        let question = self.open_question(index, exchange, self.config.shards, content_type);
+        if let Some(question) = self.questions.open.get_mut(question as u32) {
+            question.finish = finish;
+        }
         for shard in 0..self.config.shards {
             self.ask(shard, question, about.clone());
         }
@@ -407,7 +437,8 @@ impl<T: Transport> Shard<T> {
         exchange.deadline = self.now.at + PROGRESS_MAX;
         let generation = self.connections.get(index).map_or(0, |found| found.generation);
         let asker = Token { index, generation };
-        let question = Question { asker, missing, text: String::new(), content_type };
+        let (text, finish): (_, Finish) = (String::new(), |text, _| text);
+        let question = Question { asker, missing, text, content_type, finish };
         self.questions.open.insert(question).into()
     }
 
@@ -445,11 +476,12 @@ impl<T: Transport> Shard<T> {
         if open.missing > 0 {
             return;
         }
-        let Some(Question { asker, text, content_type, .. }) =
+        let Some(Question { asker, text, content_type, finish, .. }) =
             self.questions.open.remove(question as u32)
         else {
             return;
         };
+        let text = finish(text, &self.config.protocols);
         if self.connections.resolve(asker).is_some() {
             self.with_exchange(asker.index, |shard, exchange| {
                 shard.respond(asker.index, exchange, 200, content_type, text.as_bytes());

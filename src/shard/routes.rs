@@ -1,7 +1,7 @@
 //! What a path means on a listener. Pure.
 
 use crate::protocol::echo::CONFORMANCE;
-use crate::protocol::{DropIn, Entrance, PROTOCOLS, Protocol, croquet, gallery};
+use crate::protocol::{DropIn, Entrance, PROTOCOLS, Protocol, croquet, gallery, yjs};
 
 /// What a listener serves.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +43,10 @@ pub enum Route<'a> {
     Condition(&'static Protocol),
     /// The same for its `/stats`: asked of the session of this protocol that knows.
     Roster(&'static Protocol, &'static str),
+    /// Documents and their clients, as Zeal's `/stats` tells.
+    Documents,
+    /// That there is a server.
+    Okay,
     /// What this server is.
     Home,
     /// Nothing is here, as an original says it.
@@ -59,6 +63,8 @@ pub fn route<'a>(profile: Profile, path: &'a str, upgrade: bool) -> Route<'a> {
             enter(protocol, drop_in.entrances, path).unwrap_or(Route::NotFound)
         }
         Profile::Only(_, drop_in) if drop_in.name == CONFORMANCE.name => common(path, false),
+        Profile::Only(_, drop_in) if drop_in.name == "zeal" => zeal(path),
+        Profile::Only(_, drop_in) if drop_in.name == "yjs" => y_websocket(path),
         Profile::Only(protocol, _) => original(protocol, path),
     }
 }
@@ -68,6 +74,9 @@ fn common(path: &str, upgrade: bool) -> Route<'_> {
     let entered = PROTOCOLS.iter().find_map(|protocol| enter(protocol, protocol.entrances, path));
     match entered {
         Some(found) if upgrade => return found,
+        Some(Route::Session(protocol, ..)) if protocol.name == yjs::PROTOCOL.name => {
+            return Route::NotFound;
+        }
         Some(Route::Session(protocol, _, rest)) => return original(protocol, rest),
         _ if upgrade => return Route::NotFound,
         _ => {}
@@ -104,6 +113,26 @@ fn original<'a>(protocol: &'static Protocol, path: &'a str) -> Route<'a> {
         "/" | "/health" => Route::Alive(protocol),
         _ if path.ends_with("/healthz") => Route::Alive(protocol),
         _ => numbers(path).or_else(|| files_and_users(path)).unwrap_or(Route::NotFound),
+    }
+}
+
+/// Zeal's endpoints (specs: zeal §0).
+fn zeal<'a>(path: &str) -> Route<'a> {
+    match path {
+        "/" => Route::Alive(&yjs::PROTOCOL),
+        "/health" => Route::Condition(&yjs::PROTOCOL),
+        "/stats" => Route::Documents,
+        "/metrics" => Route::Metrics,
+        _ => Route::NotFound,
+    }
+}
+
+/// The server of y-websocket answers whatever is asked.
+fn y_websocket<'a>(path: &str) -> Route<'a> {
+    match path {
+        "/stats" => Route::Documents,
+        "/metrics" => Route::Metrics,
+        _ => Route::Okay,
     }
 }
 

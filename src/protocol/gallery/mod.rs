@@ -27,9 +27,6 @@ mod directory;
 mod encode;
 mod hall;
 mod js;
-mod keeper;
-mod pending;
-mod query;
 mod relay;
 mod room;
 mod state;
@@ -211,10 +208,4 @@ fn room_key(id: &str) -> String {
 /// Whether an id is one that rooms and users may have.
 fn is_id(text: &str) -> bool {
     (1..=ID_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control)
-}
-
-/// Whether two secrets are the same, in a time that tells nothing but their lengths.
-fn is_same_secret(one: &str, other: &str) -> bool {
-    let differences = one.bytes().zip(other.bytes()).fold(0, |found, (a, b)| found | (a ^ b));
-    one.len() == other.len() && differences == 0
 }

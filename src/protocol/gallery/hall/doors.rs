@@ -1,13 +1,11 @@
 //! How connections come into the hall and how they are lost.
 
 use super::{Hall, Seat, random_name, reply, tell};
-use crate::protocol::Hello;
 use crate::protocol::gallery::carry::{ConnId, Return, ToRoom, unpack};
 use crate::protocol::gallery::directory::{Conn, Place};
 use crate::protocol::gallery::user::User;
-use crate::protocol::gallery::{
-    BAD_API_KEY, BAD_USER_ID, CONFUSED, REPLACED, encode, is_id, is_same_secret, query,
-};
+use crate::protocol::gallery::{BAD_API_KEY, BAD_USER_ID, CONFUSED, REPLACED, encode, is_id};
+use crate::protocol::{Hello, is_same_secret, query};
 use crate::session::{Close, Effects, MemberId};
 
 /// Longest signed role, in bytes.

@@ -8,7 +8,8 @@ use crate::protocol::gallery::decode::{JoinAsk, quoted};
 use crate::protocol::gallery::hall::reply;
 use crate::protocol::gallery::state::Change;
 use crate::protocol::gallery::user::{Role, User};
-use crate::protocol::gallery::{REPLACED, encode, is_same_secret};
+use crate::protocol::gallery::{REPLACED, encode};
+use crate::protocol::is_same_secret;
 use crate::session::frame::FrameKind;
 use crate::session::{Close, Effects, MemberId};
 

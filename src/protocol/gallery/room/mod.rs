@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use super::carry::{ConnId, Said, Terms, ToHall, ToRoom, Visit, pack, unpack};
 use super::hall::text_of;
-use super::keeper::Keeper;
-use super::pending::{Input, Pending};
 use super::state::{Change, State};
 use super::user::{Role, User};
 use super::{CONFUSED, Config, HALL, encode};
+use crate::protocol::keeper::Keeper;
+use crate::protocol::pending::{Input, Pending};
 use crate::protocol::{self, Hello, Loaded, Machine, Message};
 use crate::session::effects::RecordName;
 use crate::session::map::Map;

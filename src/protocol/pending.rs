@@ -1,25 +1,25 @@
 //! What happens to a session while its stored record is loaded: kept in order, and done afterwards.
 
-use super::OVERLOADED;
-use crate::protocol::Hello;
+use super::Hello;
 use crate::session::effects::RecordName;
 use crate::session::{Close, Effects, MemberId};
 
 /// Messages that may wait, in bytes.
 const BYTES_MAX: usize = 16 << 20;
+const OVERLOADED: Close = Close::new(1013, "Try again later");
 /// Names the load; there is never more than one.
 const TICKET: u32 = 1;
 
-/// Something that waits.
+/// Something that waits. `S` is what messages are kept as.
 #[derive(Debug)]
-pub(super) enum Input {
+pub(super) enum Input<S = Box<str>> {
     Enter(MemberId, Hello),
-    Said(MemberId, Box<str>),
+    Said(MemberId, S),
     Left(MemberId),
     Told(Box<str>, Box<[u8]>),
 }
 
-impl Input {
+impl<S> Input<S> {
     /// Whose input it is, if it is a member's.
     pub(super) fn member(&self) -> Option<MemberId> {
         match self {
@@ -29,15 +29,33 @@ impl Input {
     }
 }
 
-/// A load under way and what waits for it.
-#[derive(Debug, Default)]
-pub(super) struct Pending {
-    asked: bool,
-    bytes: usize,
-    inputs: Vec<Input>,
+/// What has a size.
+pub(super) trait Bytes {
+    /// In bytes.
+    fn len(&self) -> usize;
 }
 
-impl Pending {
+impl Bytes for Box<str> {
+    fn len(&self) -> usize {
+        str::len(self)
+    }
+}
+
+/// A load under way and what waits for it.
+#[derive(Debug)]
+pub(super) struct Pending<S = Box<str>> {
+    asked: bool,
+    bytes: usize,
+    inputs: Vec<Input<S>>,
+}
+
+impl<S> Default for Pending<S> {
+    fn default() -> Self {
+        Self { asked: false, bytes: 0, inputs: Vec::new() }
+    }
+}
+
+impl<S: Bytes> Pending<S> {
     /// Asks for the record, once.
     pub(super) fn ask(&mut self, record: impl FnOnce() -> RecordName, fx: &mut Effects<'_>) {
         if !std::mem::replace(&mut self.asked, true) {
@@ -46,9 +64,9 @@ impl Pending {
     }
 
     /// Lets something wait.
-    pub(super) fn push(&mut self, input: Input) -> Result<(), Close> {
-        if let Input::Said(_, text) = &input {
-            self.bytes += text.len();
+    pub(super) fn push(&mut self, input: Input<S>) -> Result<(), Close> {
+        if let Input::Said(_, message) = &input {
+            self.bytes += message.len();
             if self.bytes > BYTES_MAX {
                 return Err(OVERLOADED);
             }
@@ -71,7 +89,7 @@ impl Pending {
     }
 
     /// What waited, in order.
-    pub(super) fn into_inputs(self) -> Vec<Input> {
+    pub(super) fn into_inputs(self) -> Vec<Input<S>> {
         self.inputs
     }
 

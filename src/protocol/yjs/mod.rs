@@ -1,0 +1,174 @@
+//! Documents of Yjs (specs: zeal): updates are relayed among those who edit a document, which the
+//! server keeps so that whoever comes late or comes back is told what it lacks.
+//!
+//! A session is one document ([`room`]): the state that yrs keeps ([`document`]) and who is there,
+//! looking at what ([`awareness`]). Clients of y-websocket name it by the path they ask for. Zeal's
+//! native clients (`/ws`) name it in their first message; until then they are in the lobby
+//! ([`lobby`]), and [`native`] has what they and the server say to each other besides.
+//!
+//! Invariants:
+//! - No byte reaches yrs or a client that `codec::ysync` has not checked.
+//! - An update is recorded and relayed as it came, and applied later; nobody is told what the
+//!   document has before all that waits is applied.
+//! - A member is answered one difference a turn, whatever it asks: answers cost far more than
+//!   questions.
+//!
+//! Deliberately absent: shared types (nothing here looks into a document), version 2 of the
+//! encoding, accounts (see [`access`]).
+
+mod access;
+mod awareness;
+mod census;
+mod document;
+mod lobby;
+mod native;
+mod room;
+mod stored;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{DropIn, Entrance, Limits, Liveness, Machine, Open, Protocol};
+use crate::codec::http1::path::percent_decode;
+use crate::session::Close;
+pub use census::Census;
+
+/// Key of the session of Zeal's native clients that are in no room.
+const LOBBY: &str = "lobby";
+/// What precedes the name of a room in its session's key.
+const ROOM_PREFIX: &str = "room/";
+/// Longest name of a room, in bytes.
+pub const ROOM_BYTES_MAX: usize = 256;
+
+const BAD_ROOM: Close = Close::new(4400, "Invalid room name");
+const UNAUTHORIZED: Close = Close::new(4401, "Unauthorized");
+const ROOM_FULL: Close = Close::new(1013, "Room capacity reached");
+const SERVER_FULL: Close = Close::new(1013, "Room limit reached");
+const MALFORMED: Close = Close::new(1008, "Malformed message");
+const NOT_BINARY: Close = Close::new(1003, "Messages are binary");
+const REFUSED: Close = Close::new(1008, "Update cannot be applied");
+const TOO_AWARE: Close = Close::new(1008, "Too many awareness states");
+const UNAVAILABLE: Close = Close::new(1011, "Document is unavailable");
+const SILENT: Close = Close::new(1001, "Heartbeat timeout");
+const IDLE: Close = Close::new(1008, "Not joined");
+const STOPPING: Close = Close::new(1012, "Server restarts");
+const TOO_SLOW: Close = Close::new(1013, "Too slow");
+
+/// Settings.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Largest incoming message, in bytes; beyond it close 1009.
+    pub message_bytes_max: usize,
+    /// The same for Zeal's native clients.
+    pub native_message_bytes_max: usize,
+    /// Most fragments of one incoming message.
+    pub fragments_max: u32,
+    /// How far a member may fall behind its document, in bytes; beyond it close 1013.
+    pub lag_bytes_max: usize,
+    /// Messages a member may send a second, sustained, and twice as many at once; beyond it the
+    /// server reads slower.
+    pub messages_per_second_max: u32,
+    /// Documents in memory.
+    pub rooms_max: usize,
+    /// Documents in memory beyond which Zeal's native clients open no more.
+    pub native_rooms_max: usize,
+    /// Clients of a document.
+    pub clients_per_room_max: usize,
+    /// Clients of a document beyond which Zeal's native clients are refused.
+    pub native_clients_per_room_max: usize,
+    /// How long a document stays in memory when everybody has left, in milliseconds.
+    pub room_timeout_ms: u64,
+    /// What clients that may write must know, if anything.
+    pub write_token: Option<String>,
+    /// What clients that may only read must know, if there are such.
+    pub read_token: Option<String>,
+    /// Documents in memory, on all shards.
+    pub census: Arc<Census>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            message_bytes_max: 64 << 20,
+            native_message_bytes_max: 1 << 20,
+            fragments_max: 1 << 14,
+            lag_bytes_max: 16 << 20,
+            messages_per_second_max: 1_000,
+            rooms_max: 100_000,
+            native_rooms_max: 1_000,
+            clients_per_room_max: 10_000,
+            native_clients_per_room_max: 100,
+            room_timeout_ms: 30 * 60_000,
+            write_token: None,
+            read_token: None,
+            census: Arc::default(),
+        }
+    }
+}
+
+/// Documents of Yjs.
+pub static PROTOCOL: Protocol = Protocol {
+    name: "yjs",
+    entrances: &[
+        Entrance { path: "/yjs/", session_key: room_of_path },
+        Entrance { path: "/ws", session_key: lobby_of_path },
+    ],
+    drop_ins: &[
+        DropIn {
+            name: "yjs",
+            summary: "Yjs documents, as y-websocket's server",
+            port: 1234,
+            entrances: &[Entrance { path: "/", session_key: room_of_path }],
+        },
+        DropIn {
+            name: "zeal",
+            summary: "Yjs documents, as Zeal's CRDT server",
+            port: 8080,
+            entrances: &[
+                Entrance { path: "/ws", session_key: lobby_of_path },
+                Entrance { path: "/yjs/", session_key: room_of_path },
+            ],
+        },
+    ],
+    open,
+    journaled: true,
+    limits: |config| Limits {
+        message_bytes_max: config.yjs.message_bytes_max,
+        fragments_max: config.yjs.fragments_max,
+        lag_bytes_max: config.yjs.lag_bytes_max,
+        messages_per_second_max: config.yjs.messages_per_second_max,
+    },
+    liveness: Liveness {
+        first_ping: None,
+        ping: Some(Duration::from_secs(30)),
+        silence: Some((Duration::from_secs(60), SILENT)),
+        join: Some((Duration::from_secs(30), IDLE)),
+    },
+    slow: TOO_SLOW,
+    restart: STOPPING,
+};
+
+fn open(open: Open) -> Box<dyn Machine> {
+    match open.key.strip_prefix(ROOM_PREFIX) {
+        Some(name) => Box::new(room::Room::new(name.into(), open.config, open.durable, open.now)),
+        None => Box::new(lobby::Lobby::new(open.config)),
+    }
+}
+
+/// A room is named by the whole path (§4).
+fn room_of_path(rest: &str) -> Result<String, Close> {
+    let name = percent_decode(rest.strip_prefix('/').unwrap_or(rest)).map_err(|_| BAD_ROOM)?;
+    room_key(&name).ok_or(BAD_ROOM)
+}
+
+fn lobby_of_path(_: &str) -> Result<String, Close> {
+    Ok(LOBBY.to_owned())
+}
+
+/// The key of a room's session; none for what no room may be called.
+fn room_key(name: &str) -> Option<String> {
+    let is_name = (1..=ROOM_BYTES_MAX).contains(&name.len()) && !name.chars().any(char::is_control);
+    is_name.then(|| format!("{ROOM_PREFIX}{name}"))
+}
