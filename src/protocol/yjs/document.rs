@@ -123,11 +123,6 @@ impl Document {
         self.changes.is_empty()
     }
 
-    /// Bytes of the state and of what has changed since.
-    pub(super) fn len(&self) -> usize {
-        self.state.len() + self.tail.len()
-    }
-
     /// Applies what waits, and makes a new state if much has changed. Whoever has said what cannot
     /// be applied; it is not part of the document.
     pub(super) fn apply(&mut self) -> Result<Culprits, Unreadable> {
@@ -210,11 +205,6 @@ impl Document {
         (self.live, self.answer) = (None, None);
         (self.tail, self.changes) = (Vec::new(), Vec::new());
         Ok(())
-    }
-
-    /// Whether it holds more than its state.
-    pub(super) fn is_resting(&self) -> bool {
-        self.live.is_none() && self.is_folded()
     }
 
     /// What must hold between any two calls.

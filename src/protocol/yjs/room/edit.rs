@@ -1,4 +1,6 @@
-//! How a document changes, and how members are told what they lacks.
+//! How a document changes, and how members are told what they lack.
+
+use bytes::Bytes;
 
 use super::{APPLY_AFTER, NEXT_TURN, READ_ONLY_POLL, REST_AFTER, Room, malformed};
 use crate::codec::ysync::{Head, check_state_vector, check_update, permission_denied};
@@ -125,6 +127,12 @@ impl Room {
         Ok(())
     }
 
+    /// What the document has.
+    pub(super) fn vector(&mut self, fx: &mut Effects<'_>) -> Result<Bytes, Close> {
+        self.apply(fx)?;
+        self.document.vector().map_err(|error| self.fail(error, fx))
+    }
+
     fn close_all(&mut self, culprits: Culprits, fx: &mut Effects<'_>) {
         for member in culprits {
             fx.counters.violations.increment();
@@ -151,8 +159,9 @@ impl Room {
         }
         if is_due(self.rest_at) {
             self.rest_at = None;
-            self.apply_at = None;
-            if let Err(error) = self.document.rest() {
+            if self.apply(fx).is_ok()
+                && let Err(error) = self.document.rest()
+            {
                 self.fail(error, fx);
             }
         }
@@ -183,13 +192,7 @@ impl Room {
             return;
         }
         self.read_only_until = None;
-        let vector = match self.document.vector() {
-            Ok(vector) => vector,
-            Err(error) => {
-                self.fail(error, fx);
-                return;
-            }
-        };
+        let Ok(vector) = self.vector(fx) else { return };
         let denied = self.seats.iter_mut().filter(|(_, seat)| seat.was_denied && seat.may_write);
         let mut members: Vec<MemberId> = denied
             .map(|(&member, seat)| {

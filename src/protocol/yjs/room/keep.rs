@@ -13,7 +13,7 @@ use crate::session::{Close, Effects};
 
 /// Entries in the journal that a document may have before it is stored anew.
 const UNSTORED_ENTRIES_MAX: usize = 10_000;
-/// The same in bytes, at least; and twice as much as the document has.
+/// The same in bytes, at least; and twice as much as the stored document has.
 const UNSTORED_BYTES_MIN: usize = 1 << 20;
 /// From the moment that nobody is there to a document's being stored.
 const STORE_AFTER: Duration = Duration::from_secs(2);
@@ -75,7 +75,7 @@ impl Room {
         if let Some(record) = records?.pop().flatten() {
             let (state, up_to) = stored::read(&record).ok_or("the record is damaged")?;
             self.document = Document::load(state.to_vec()).map_err(|error| error.to_string())?;
-            position = up_to;
+            (position, self.stored_bytes) = (up_to, state.len());
         }
         let Some(entries) = recovered else { return Ok(()) };
         for (_, entry) in entries.after(position) {
@@ -101,7 +101,7 @@ impl Room {
         }
         self.unstored.entries += 1;
         self.unstored.bytes += bytes;
-        let bytes_max = UNSTORED_BYTES_MIN.max(2 * self.document.len());
+        let bytes_max = UNSTORED_BYTES_MIN.max(2 * self.stored_bytes);
         if self.unstored.entries > UNSTORED_ENTRIES_MAX || self.unstored.bytes > bytes_max {
             self.keeper.touch(fx.at(), Duration::ZERO);
         }
@@ -138,7 +138,7 @@ impl Room {
     fn store(&mut self, fx: &mut Effects<'_>) -> Result<(), Close> {
         let whole = self.whole(fx)?;
         fx.store_base(stored::record_name(&self.name), stored::write(&whole, fx.recorded()));
-        self.unstored = Unstored::default();
+        (self.unstored, self.stored_bytes) = (Unstored::default(), whole.len());
         Ok(())
     }
 

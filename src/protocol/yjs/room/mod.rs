@@ -55,6 +55,8 @@ pub(super) struct Room {
     keeper: Keeper,
     /// What is in the journal and in no stored record.
     unstored: Unstored,
+    /// Size of the stored document, in bytes.
+    stored_bytes: usize,
     apply_at: Option<Instant>,
     rest_at: Option<Instant>,
     /// When everybody is next sent something so that they know of the server.
@@ -152,6 +154,7 @@ impl Room {
             seats: Map::default(),
             keeper: Keeper::default(),
             unstored: Unstored::default(),
+            stored_bytes: 0,
             apply_at: None,
             rest_at: None,
             keep_alive_at: None,
@@ -199,7 +202,7 @@ impl Room {
         if let Some(visit) = &visit {
             fx.reply(member, FrameKind::Text, &[&native::joined(&self.name, visit)]);
         }
-        let vector = self.document.vector().map_err(|error| self.fail(error, fx))?;
+        let vector = self.vector(fx)?;
         let head = Head::step1(vector.len());
         fx.reply(member, FrameKind::Binary, &[head.as_bytes(), &vector]);
         self.tell_everybody_there(member, fx);

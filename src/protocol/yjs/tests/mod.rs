@@ -1,1 +1,7 @@
-//! Tests of documents.
+//! Documents, as their members and the disk see them.
+
+mod aware;
+mod edit;
+mod harness;
+mod keep;
+mod limits;

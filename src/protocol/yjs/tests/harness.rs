@@ -1,0 +1,445 @@
+//! A shard in miniature: one room, its members' connections, a disk, and a clock that the test turns.
+
+use std::sync::Arc;
+
+use yrs::updates::decoder::Decode;
+use yrs::{Doc, GetString, ReadTxn, StateVector, Text, Transact, Update};
+
+use crate::codec::ysync::{Form, Head, Message as Said, awareness, messages, write_entry};
+use crate::protocol::yjs::Config;
+use crate::protocol::yjs::room::Room;
+use crate::protocol::yjs::stored;
+use crate::protocol::{self, Hello, Machine, Message};
+use crate::session::effects::Effect;
+use crate::session::journal::{Batch, Cursor as JournalCursor, Entries, Recorder};
+use crate::session::outbox::{Cursor, Slices};
+use crate::session::{Close, Counters, Effects, History, Instant, MemberId, Now, Outbox};
+use crate::session::{Outcome, RingPool};
+
+/// A member; names stay valid after it is gone.
+pub(super) type Name = usize;
+
+/// What a member was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    Text(String),
+    Step1(Vec<u8>),
+    Step2(Vec<u8>),
+    Update(Vec<u8>),
+    /// Client, clock, state.
+    Awareness(Vec<(u64, u32, Option<String>)>),
+    Denied(String),
+    Custom(String),
+}
+
+#[derive(Default)]
+struct Connection {
+    outbox: Outbox,
+    cursor: Cursor,
+    stream: Vec<u8>,
+    heard: Vec<Heard>,
+    closed: Option<Close>,
+    is_seated: bool,
+    is_admitted: bool,
+    /// The session it was sent to.
+    went_to: Option<(String, Vec<u8>)>,
+}
+
+/// One room with everything around it.
+pub(super) struct World {
+    pub(super) room: Room,
+    pub(super) counters: Counters,
+    history: History,
+    pool: RingPool,
+    outcome: Outcome,
+    connections: Vec<Connection>,
+    now_us: u64,
+    /// The stored record.
+    pub(super) disk: Option<Vec<u8>>,
+    pub(super) stores: usize,
+    /// Loads and stores are answered when the test says so.
+    pub(super) holds: bool,
+    unanswered: Vec<Answer>,
+    pub(super) journal: Option<(Batch, JournalCursor)>,
+    /// Bodies of everything recorded, with positions.
+    pub(super) read_only: bool,
+}
+
+enum Answer {
+    Loaded,
+    Stored,
+}
+
+impl World {
+    /// A room in memory.
+    pub(super) fn new() -> Self {
+        Self::with(Config::default(), false)
+    }
+
+    pub(super) fn durable() -> Self {
+        let mut world = Self::with(Config::default(), true);
+        world.journal = Some((
+            Batch::new(crate::codec::journal::Key { epoch: 1, salt: 0 }, 0),
+            JournalCursor::default(),
+        ));
+        world
+    }
+
+    pub(super) fn with(yjs: Config, durable: bool) -> Self {
+        let now = Now { at: Instant::from_millis(1_000), wall_ms: 1_700_000_000_000 };
+        let config = protocol::Config { yjs, ..protocol::Config::default() };
+        Self {
+            room: Room::new("room".into(), Arc::new(config), durable, now),
+            counters: Counters::default(),
+            history: History::new(),
+            pool: RingPool::default(),
+            outcome: Outcome::default(),
+            connections: Vec::new(),
+            now_us: 1_000_000,
+            disk: None,
+            stores: 0,
+            holds: false,
+            unanswered: Vec::new(),
+            journal: None,
+            read_only: false,
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now { at: Instant::from_micros(self.now_us), wall_ms: 1_700_000_000_000 }
+    }
+
+    /// One call of the machine and everything that follows from it.
+    fn call<R>(&mut self, act: impl FnOnce(&mut Room, &mut Effects<'_>) -> R) -> R {
+        let now = self.now();
+        self.outcome.clear();
+        let recorder = self.journal.as_mut().map(|(batch, cursor)| Recorder {
+            batch,
+            cursor,
+            name: "yjs/room/room",
+            read_only: self.read_only,
+        });
+        let mut fx = Effects::new(
+            now,
+            7,
+            &self.counters,
+            &mut self.history,
+            &mut self.pool,
+            &mut self.outcome,
+        )
+        .with_recorder(recorder);
+        let result = act(&mut self.room, &mut fx);
+        let gone = self.drain();
+        for connection in &mut self.connections {
+            connection.send(&self.history);
+        }
+        self.history.trim(self.history.head(), &mut self.pool);
+        self.room.invariants();
+        for (name, close) in gone {
+            self.end(name, Some(close));
+        }
+        if !self.holds {
+            self.answer();
+        }
+        result
+    }
+
+    fn drain(&mut self) -> Vec<(Name, Close)> {
+        let mut gone = Vec::new();
+        for effect in self.outcome.effects.drain(..) {
+            match effect {
+                Effect::Reply { to, at, start, end } => {
+                    let bytes = &self.outcome.bytes[start..end];
+                    self.connections[to.0 as usize].outbox.push(at, &[bytes]);
+                }
+                Effect::Share { to, at, bytes } => {
+                    self.connections[to.0 as usize].outbox.push_shared(at, bytes);
+                }
+                Effect::Admit { member } => self.connections[member.0 as usize].is_admitted = true,
+                Effect::Listen { member, from } => {
+                    self.connections[member.0 as usize].cursor.get_or_insert(from);
+                }
+                Effect::Skip { member, from, to } => {
+                    self.connections[member.0 as usize].outbox.push_skip(from, to);
+                }
+                Effect::Close { member, close } => gone.push((member.0 as usize, close)),
+                Effect::Transfer { member, key, carry, .. } => {
+                    let connection = &mut self.connections[member.0 as usize];
+                    connection.is_seated = false;
+                    connection.went_to = Some((key, carry));
+                }
+                Effect::Load { records, .. } => {
+                    assert_eq!(records, [stored::record_name("room")]);
+                    self.unanswered.push(Answer::Loaded);
+                }
+                Effect::Store { record, content, .. } => {
+                    assert_eq!(record, stored::record_name("room"));
+                    self.disk = Some(content);
+                    self.stores += 1;
+                    self.unanswered.push(Answer::Stored);
+                }
+                other => panic!("a room does not do this: {other:?}"),
+            }
+        }
+        gone
+    }
+
+    /// Answers loads and stores.
+    pub(super) fn answer(&mut self) {
+        for answer in std::mem::take(&mut self.unanswered) {
+            match answer {
+                Answer::Loaded => {
+                    let records = Ok(vec![self.disk.clone()]);
+                    self.call(|room, fx| room.on_loaded(1, records, fx));
+                }
+                Answer::Stored => {
+                    let name = stored::record_name("room");
+                    self.call(|room, fx| room.on_stored(&name, Ok(()), fx));
+                }
+            }
+        }
+    }
+
+    pub(super) fn fail_load(&mut self) {
+        self.unanswered.clear();
+        self.call(|room, fx| room.on_loaded(1, Err("no disk".to_owned()), fx));
+    }
+
+    fn end(&mut self, name: Name, close: Option<Close>) {
+        let connection = &mut self.connections[name];
+        if std::mem::take(&mut connection.is_seated) {
+            connection.closed = close;
+            self.call(|room, fx| room.on_leave(MemberId(name as u32), 1006, fx));
+        }
+    }
+
+    /// A client of y-websocket comes.
+    pub(super) fn enter(&mut self) -> Name {
+        self.enter_as(Hello { target: "/room".to_owned(), ..Hello::default() })
+    }
+
+    pub(super) fn enter_as(&mut self, hello: Hello) -> Name {
+        let name = self.connections.len();
+        self.connections.push(Connection { is_seated: true, ..Connection::default() });
+        let member = MemberId(name as u32);
+        if let Err(close) = self.call(|room, fx| room.on_enter(member, hello, fx)) {
+            self.end(name, Some(close));
+        }
+        name
+    }
+
+    pub(super) fn leave(&mut self, name: Name) {
+        self.end(name, None);
+    }
+
+    pub(super) fn say(&mut self, name: Name, frame: &[u8]) {
+        self.tell(name, Message::Binary(frame));
+    }
+
+    pub(super) fn tell(&mut self, name: Name, message: Message<'_>) {
+        if !self.connections[name].is_seated {
+            return;
+        }
+        let member = MemberId(name as u32);
+        if let Err(close) = self.call(|room, fx| room.on_message(member, message, fx)) {
+            self.end(name, Some(close));
+        }
+    }
+
+    pub(super) fn step1(&mut self, name: Name, vector: &[u8]) {
+        self.say(name, &[Head::step1(vector.len()).as_bytes(), vector].concat());
+    }
+
+    pub(super) fn step2(&mut self, name: Name, update: &[u8]) {
+        self.say(name, &[Head::step2(update.len()).as_bytes(), update].concat());
+    }
+
+    pub(super) fn update(&mut self, name: Name, update: &[u8]) {
+        self.say(name, &[Head::update(update.len()).as_bytes(), update].concat());
+    }
+
+    /// Client, clock, state of each.
+    pub(super) fn aware(&mut self, name: Name, states: &[(u64, u32, Option<&str>)]) {
+        let mut update = vec![states.len() as u8];
+        for &(client, clock, state) in states {
+            write_entry(&mut update, client, clock, state);
+        }
+        let head = Head::awareness(Form::Plain, update.len());
+        self.say(name, &[head.as_bytes(), &update].concat());
+    }
+
+    /// Turns the clock, calling the machine whenever it asked for it.
+    pub(super) fn run(&mut self, ms: u64) {
+        let end = self.now_us + ms * 1_000;
+        while let Some(due) = self.room.deadline().map(Instant::as_micros)
+            && due <= end
+        {
+            self.now_us = self.now_us.max(due);
+            self.call(|room, fx| room.on_deadline(fx));
+            let next = self.room.deadline().map(Instant::as_micros);
+            assert!(next.is_none_or(|next| next > self.now_us), "a deadline that never passes");
+        }
+        self.now_us = end;
+    }
+
+    pub(super) fn checkpoint(&mut self) {
+        self.call(|room, fx| room.on_checkpoint(fx));
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.call(|room, fx| room.on_drain(fx));
+    }
+
+    pub(super) fn recover(&mut self, entries: Entries) {
+        self.call(|room, fx| room.on_recovered(entries, fx));
+    }
+
+    /// What a member was sent since this was last asked.
+    pub(super) fn heard(&mut self, name: Name) -> Vec<Heard> {
+        std::mem::take(&mut self.connections[name].heard)
+    }
+
+    /// Forgets what everybody was sent.
+    pub(super) fn ignore(&mut self) {
+        self.connections.iter_mut().for_each(|connection| connection.heard.clear());
+    }
+
+    pub(super) fn closed(&self, name: Name) -> Option<Close> {
+        self.connections[name].closed
+    }
+
+    pub(super) fn is_seated(&self, name: Name) -> bool {
+        self.connections[name].is_seated
+    }
+
+    pub(super) fn is_admitted(&self, name: Name) -> bool {
+        self.connections[name].is_admitted
+    }
+
+    pub(super) fn went_to(&self, name: Name) -> Option<(String, Vec<u8>)> {
+        self.connections[name].went_to.clone()
+    }
+
+    /// The text that one who has nothing is told of.
+    pub(super) fn text(&mut self) -> String {
+        let name = self.enter();
+        self.heard(name);
+        self.step1(name, &[0]);
+        let heard = self.heard(name);
+        self.leave(name);
+        let [Heard::Step2(state)] = &heard[..] else { panic!("{heard:?}") };
+        text_of(&[state])
+    }
+}
+
+impl Connection {
+    fn send(&mut self, history: &History) {
+        if !self.is_seated {
+            return;
+        }
+        loop {
+            let mut slices = Slices::new();
+            let planned = self.outbox.plan(self.cursor, history, &mut slices);
+            slices.iter().for_each(|slice| self.stream.extend_from_slice(slice));
+            drop(slices);
+            self.outbox.advance(&mut self.cursor, history.head(), planned);
+            if planned == 0 {
+                break;
+            }
+        }
+        while let Some((is_text, payload, len)) = frame(&self.stream) {
+            if is_text {
+                self.heard.push(Heard::Text(String::from_utf8(payload).expect("UTF-8")));
+            } else {
+                let heard = messages(&payload, Form::Plain).map(|said| heard(said.expect("sound")));
+                self.heard.extend(heard);
+            }
+            self.stream.drain(..len);
+        }
+        assert!(self.stream.is_empty(), "half a frame was sent");
+    }
+}
+
+fn heard(said: Said<'_>) -> Heard {
+    match said {
+        Said::Step1(vector) => Heard::Step1(vector.to_vec()),
+        Said::Step2(update) => Heard::Step2(update.to_vec()),
+        Said::Update(update) => Heard::Update(update.to_vec()),
+        Said::Awareness(update) => Heard::Awareness(
+            awareness(update)
+                .expect("sound")
+                .map(|entry| (entry.client, entry.clock, entry.state.map(str::to_owned)))
+                .collect(),
+        ),
+        Said::Auth(reason) => Heard::Denied(String::from_utf8(reason.to_vec()).expect("UTF-8")),
+        Said::Custom(json) => Heard::Custom(json.to_owned()),
+        Said::QueryAwareness => panic!("servers do not ask this"),
+    }
+}
+
+fn frame(bytes: &[u8]) -> Option<(bool, Vec<u8>, usize)> {
+    let (head, len) = match bytes.get(1)? {
+        127 => (10, u64::from_be_bytes(bytes[2..10].try_into().expect("8")) as usize),
+        126 => (4, usize::from(u16::from_be_bytes([bytes[2], bytes[3]]))),
+        &len => (2, usize::from(len)),
+    };
+    assert!([0x81, 0x82].contains(&bytes[0]), "a whole frame");
+    Some((bytes[0] == 0x81, bytes[head..head + len].to_vec(), head + len))
+}
+
+/// A client's document: one text.
+pub(super) struct Writer {
+    pub(super) doc: Doc,
+}
+
+impl Writer {
+    pub(super) fn new(client: u64) -> Self {
+        let client = yrs::block::ClientID::new(client);
+        let doc = Doc::with_options(yrs::Options::with_guid_and_client_id("".into(), client));
+        doc.get_or_insert_text("text");
+        Self { doc }
+    }
+
+    /// Types at the end; the update.
+    pub(super) fn types(&self, what: &str) -> Vec<u8> {
+        let text = self.doc.get_or_insert_text("text");
+        let mut transaction = self.doc.transact_mut();
+        let end = text.len(&transaction);
+        text.insert(&mut transaction, end, what);
+        transaction.encode_update_v1()
+    }
+
+    /// Deletes the first characters; the update.
+    pub(super) fn deletes(&self, count: u32) -> Vec<u8> {
+        let text = self.doc.get_or_insert_text("text");
+        let mut transaction = self.doc.transact_mut();
+        text.remove_range(&mut transaction, 0, count);
+        transaction.encode_update_v1()
+    }
+
+    pub(super) fn whole(&self) -> Vec<u8> {
+        self.doc.transact().encode_state_as_update_v1(&StateVector::default())
+    }
+
+    pub(super) fn vector(&self) -> Vec<u8> {
+        use yrs::updates::encoder::Encode;
+        self.doc.transact().state_vector().encode_v1()
+    }
+
+    pub(super) fn takes(&self, update: &[u8]) {
+        let update = Update::decode_v1(update).expect("an update");
+        self.doc.transact_mut().apply_update(update).expect("an update that fits");
+    }
+
+    pub(super) fn text(&self) -> String {
+        let text = self.doc.get_or_insert_text("text");
+        text.get_string(&self.doc.transact())
+    }
+}
+
+/// The text of a document that is made of these updates.
+pub(super) fn text_of(updates: &[&[u8]]) -> String {
+    let reader = Writer::new(1);
+    updates.iter().for_each(|update| reader.takes(update));
+    reader.text()
+}
