@@ -190,3 +190,93 @@ pub fn write_varbuf(out: &mut Vec<u8>, bytes: &[u8]) {
     write_varuint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(number: u64) -> Vec<u8> {
+        let mut out = Vec::new();
+        write_varuint(&mut out, number);
+        out
+    }
+
+    #[test]
+    fn numbers_have_the_bytes_of_lib0() {
+        // By hand: seven bits a byte, the low group first.
+        for (number, bytes) in [
+            (0, &[0][..]),
+            (127, &[0x7F]),
+            (128, &[0x80, 1]),
+            (300, &[0xAC, 2]),
+            (1 << 14, &[0x80, 0x80, 1]),
+            (VARUINT_MAX, &[0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F]),
+        ] {
+            assert_eq!(written(number), bytes);
+            assert_eq!(Reader::new(bytes).varuint(), Ok(number));
+        }
+    }
+
+    #[test]
+    fn numbers_come_back_at_every_length() {
+        for bits in 0..53 {
+            for number in [(1 << bits) - 1, 1 << bits, (1 << bits) + 1] {
+                let bytes = [written(number), vec![7]].concat();
+                let mut reader = Reader::new(&bytes);
+                assert_eq!(reader.varuint(), Ok(number));
+                assert_eq!(reader.rest(), [7]);
+            }
+        }
+        assert_eq!(written(u64::MAX).len(), Varuint::BYTES_MAX);
+    }
+
+    #[test]
+    fn numbers_too_large_too_long_or_cut_are_refused() {
+        let too_large = [written(VARUINT_MAX + 1), written(u64::MAX), vec![0xFF; 20]];
+        for bytes in too_large.iter().map(Vec::as_slice).chain([&[0x80, 0][..], &[0xFF, 0x80, 0]]) {
+            assert_eq!(Reader::new(bytes).varuint(), Err(Malformed::Number), "{bytes:x?}");
+        }
+        for cut in [&[][..], &[0x80], &[0xFF, 0xFF]] {
+            assert_eq!(Reader::new(cut).varuint(), Err(Malformed::End), "{cut:x?}");
+        }
+    }
+
+    #[test]
+    fn signed_numbers_are_skipped_up_to_what_javascript_holds() {
+        // 1, -1, -0, 64, and 2^53 - 1: six bits, then 47.
+        let largest = [0xBF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x1F];
+        for bytes in [&[1][..], &[0x41], &[0x40], &[0x80, 1], &largest] {
+            let mut reader = Reader::new(bytes);
+            assert_eq!(reader.skip_varint(), Ok(()), "{bytes:x?}");
+            assert!(reader.is_empty());
+        }
+        let too_large = [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x20];
+        for bytes in [&too_large[..], &[0xBF, 0], &[0xFF; 12]] {
+            assert_eq!(Reader::new(bytes).skip_varint(), Err(Malformed::Number), "{bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn buffers_and_strings_come_back() {
+        let mut out = Vec::new();
+        write_varbuf(&mut out, b"\xFF\0");
+        write_varbuf(&mut out, "\u{E9}".as_bytes());
+        write_varbuf(&mut out, b"\xFF");
+        let mut reader = Reader::new(&out);
+        assert_eq!(reader.varbuf(), Ok(&b"\xFF\0"[..]));
+        assert_eq!(reader.varstring(), Ok("\u{E9}"));
+        assert_eq!(reader.end(), Err(Malformed::Trailing));
+        assert_eq!(reader.varstring(), Err(Malformed::Utf8));
+        assert_eq!(reader.end(), Ok(()));
+        assert_eq!(Reader::new(&[3, 1, 2]).varbuf(), Err(Malformed::End));
+    }
+
+    #[test]
+    fn a_count_has_to_fit_the_bytes_left() {
+        assert_eq!(Reader::new(&[2, 0, 0, 0, 0]).count(2), Ok(2));
+        assert_eq!(Reader::new(&[2, 0, 0, 0]).count(2), Err(Malformed::Count));
+        let mut huge = written(VARUINT_MAX);
+        huge.extend([0; 64]);
+        assert_eq!(Reader::new(&huge).count(1), Err(Malformed::Count));
+    }
+}

@@ -6,7 +6,7 @@
 //!
 //! Invariants:
 //! - A check is one pass over the bytes, refuses what follows the end, recurses nowhere, and
-//!   allocates only to compare the clients of an update that has many.
+//!   allocates only to list the clients of an update that has more than a few.
 //! - An update that was accepted is decoded by yrs without a panic and without more memory than its
 //!   bytes account for. yrs may still refuse it.
 //! - What the encoders of Yjs and yrs write is accepted, but for one content: see [`check_update`].
@@ -28,9 +28,9 @@ pub use message::{
     FRAME_MESSAGES_MAX, Form, Head, Message, Messages, QUERY_AWARENESS, messages, permission_denied,
 };
 pub use state_vector::{StateVector, check_state_vector};
-pub use update::{SUBDOCUMENTS_MAX, Update, check_update};
+pub use update::{Run, SUBDOCUMENTS_MAX, Update, check_update};
 
 /// Deepest nesting of JSON and of other values; a scalar has depth 0.
 pub const DEPTH_MAX: usize = 64;
 /// Largest clock, and largest clock after a range: yrs subtracts clocks as `i32`.
-pub const CLOCK_MAX: u64 = (1 << 31) - 1;
+pub const CLOCK_MAX: u32 = (1 << 31) - 1;

@@ -27,7 +27,7 @@ pub fn check_state_vector(bytes: &[u8]) -> Result<StateVector, Malformed> {
     let clients = u32::try_from(count).map_err(|_| Malformed::TooMany)?;
     for _ in 0..count {
         let _client = reader.varuint()?;
-        if reader.varuint()? > CLOCK_MAX {
+        if reader.varuint()? > u64::from(CLOCK_MAX) {
             return Err(Malformed::Clock);
         }
     }

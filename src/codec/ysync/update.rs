@@ -30,11 +30,22 @@ mod info {
     pub(super) const ORIGIN: u8 = 0b1000_0000;
 }
 
+/// The structs of one client in an update: they cover clocks without a hole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Run {
+    /// The client, at most 2^53 - 1.
+    pub client: u64,
+    /// Its first clock.
+    pub clock: u32,
+    /// The clock after its last, at most [`CLOCK_MAX`].
+    pub end: u32,
+}
+
 /// What an update is like.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Update {
-    /// Clients it has structs of.
-    pub clients: u32,
+    /// The clients it has structs of, each once.
+    pub runs: SmallVec<[Run; 4]>,
     /// Structs: items, and gaps that were collected or left out.
     pub structs: u32,
     /// Structs that are gaps left out.
@@ -62,35 +73,42 @@ pub fn check_update(bytes: &[u8]) -> Result<Update, Malformed> {
     let mut reader = Reader::new(bytes);
     let mut update = Update::default();
     let clients = reader.count(CLIENT_BYTES_MIN)?;
-    update.clients = u32::try_from(clients).map_err(|_| Malformed::TooMany)?;
-    let mut seen = Clients::default();
     for _ in 0..clients {
-        check_client(&mut reader, &mut update, &mut seen)?;
+        let run = check_client(&mut reader, &mut update)?;
+        update.runs.push(run);
     }
-    seen.check()?;
+    check_clients(&mut update.runs)?;
     check_deletions(&mut reader, &mut update)?;
     reader.end()?;
     Ok(update)
 }
 
-fn check_client(
-    reader: &mut Reader<'_>,
-    update: &mut Update,
-    seen: &mut Clients,
-) -> Result<(), Malformed> {
+fn check_client(reader: &mut Reader<'_>, update: &mut Update) -> Result<Run, Malformed> {
     let structs = reader.count(STRUCT_BYTES_MIN)?;
-    seen.push(reader.varuint()?);
-    let mut clock = reader.varuint()?;
-    for _ in 0..structs {
-        let len = check_struct(reader, update)?;
-        clock = clock.checked_add(len).filter(|&end| end <= CLOCK_MAX).ok_or(Malformed::Clock)?;
-    }
+    let client = reader.varuint()?;
+    let clock = clock_of(reader.varuint()?)?;
     // yrs would step over clients without structs by calling itself.
     if structs == 0 {
         return Err(Malformed::Empty);
     }
+    let mut end = clock;
+    for _ in 0..structs {
+        end = clock_after(end, check_struct(reader, update)?)?;
+    }
     update.structs = add(update.structs, structs)?;
-    Ok(())
+    Ok(Run { client, clock, end })
+}
+
+/// yrs would put the structs of a client that is repeated into one list, in the order they come, and
+/// search that as if it were sorted. Sorts the runs, the highest client first.
+fn check_clients(runs: &mut [Run]) -> Result<(), Malformed> {
+    // Encoders write them so.
+    if runs.is_sorted_by(|one, next| one.client > next.client) {
+        return Ok(());
+    }
+    runs.sort_unstable_by(|one, other| other.cmp(one));
+    let is_repeated = runs.windows(2).any(|pair| pair[0].client == pair[1].client);
+    if is_repeated { Err(Malformed::RepeatedClient) } else { Ok(()) }
 }
 
 /// Checks and skips a struct, and gives the clocks it covers.
@@ -138,7 +156,7 @@ fn check_place(reader: &mut Reader<'_>, info: u8) -> Result<(), Malformed> {
 
 fn skip_id(reader: &mut Reader<'_>) -> Result<(), Malformed> {
     let _client = reader.varuint()?;
-    if reader.varuint()? <= CLOCK_MAX { Ok(()) } else { Err(Malformed::Clock) }
+    clock_of(reader.varuint()?).map(drop)
 }
 
 fn check_deletions(reader: &mut Reader<'_>, update: &mut Update) -> Result<(), Malformed> {
@@ -146,13 +164,20 @@ fn check_deletions(reader: &mut Reader<'_>, update: &mut Update) -> Result<(), M
         let _client = reader.varuint()?;
         let ranges = reader.count(RANGE_BYTES_MIN)?;
         for _ in 0..ranges {
-            let clock = reader.varuint()?;
-            let len = not_empty(reader.varuint()?)?;
-            clock.checked_add(len).filter(|&end| end <= CLOCK_MAX).ok_or(Malformed::Clock)?;
+            let clock = clock_of(reader.varuint()?)?;
+            clock_after(clock, not_empty(reader.varuint()?)?)?;
         }
         update.deletions = add(update.deletions, ranges)?;
     }
     Ok(())
+}
+
+fn clock_of(number: u64) -> Result<u32, Malformed> {
+    u32::try_from(number).ok().filter(|&clock| clock <= CLOCK_MAX).ok_or(Malformed::Clock)
+}
+
+fn clock_after(clock: u32, len: u64) -> Result<u32, Malformed> {
+    clock_of(u64::from(clock).checked_add(len).ok_or(Malformed::Clock)?)
 }
 
 fn not_empty(len: u64) -> Result<u64, Malformed> {
@@ -162,27 +187,4 @@ fn not_empty(len: u64) -> Result<u64, Malformed> {
 fn add(count: u32, more: usize) -> Result<u32, Malformed> {
     let more = u32::try_from(more).map_err(|_| Malformed::TooMany)?;
     count.checked_add(more).ok_or(Malformed::TooMany)
-}
-
-/// The clients of an update. yrs would put the structs of one that is repeated into one list, in
-/// the order they come, and search that as if it were sorted.
-#[derive(Default)]
-struct Clients {
-    numbers: SmallVec<[u64; 8]>,
-}
-
-impl Clients {
-    fn push(&mut self, client: u64) {
-        self.numbers.push(client);
-    }
-
-    fn check(mut self) -> Result<(), Malformed> {
-        // Encoders write the highest first.
-        if self.numbers.is_sorted_by(|one, next| one > next) {
-            return Ok(());
-        }
-        self.numbers.sort_unstable();
-        let is_repeated = self.numbers.windows(2).any(|pair| pair[0] == pair[1]);
-        if is_repeated { Err(Malformed::RepeatedClient) } else { Ok(()) }
-    }
 }
