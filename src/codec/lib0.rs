@@ -39,6 +39,9 @@ pub enum Malformed {
     /// A range or a struct that covers nothing where it must cover something.
     #[error("empty range")]
     Empty,
+    /// Ranges that are not in order.
+    #[error("ranges out of order")]
+    Order,
     /// The same client twice in one update.
     #[error("client repeated")]
     RepeatedClient,

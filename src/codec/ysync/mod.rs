@@ -14,6 +14,7 @@
 //! Deliberately absent: version 2 of the encoding, and whatever an update means.
 
 mod awareness;
+mod clients;
 mod content;
 mod message;
 mod state_vector;
@@ -24,6 +25,7 @@ mod tests;
 
 pub use super::lib0::Malformed;
 pub use awareness::{Awareness, Entry, awareness, write_awareness, write_entry};
+pub use clients::CLIENTS_MAX;
 pub use message::{
     FRAME_MESSAGES_MAX, Form, Head, Message, Messages, QUERY_AWARENESS, messages, permission_denied,
 };

@@ -1,5 +1,8 @@
 //! State vectors: `count, count x (client, clock)`.
 
+use smallvec::SmallVec;
+
+use super::clients::{check_spread, count_clients};
 use super::{CLOCK_MAX, Malformed};
 use crate::codec::lib0::Reader;
 
@@ -9,7 +12,7 @@ const ENTRY_BYTES_MIN: usize = 2;
 /// What a state vector is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StateVector {
-    /// Clients in it.
+    /// Clients in it, at most [`CLIENTS_MAX`](super::CLIENTS_MAX).
     pub clients: u32,
 }
 
@@ -23,14 +26,15 @@ impl StateVector {
 /// Checks a state vector (lib0 version 1, as yrs 0.28's `StateVector::decode_v1` reads it).
 pub fn check_state_vector(bytes: &[u8]) -> Result<StateVector, Malformed> {
     let mut reader = Reader::new(bytes);
-    let count = reader.count(ENTRY_BYTES_MIN)?;
-    let clients = u32::try_from(count).map_err(|_| Malformed::TooMany)?;
+    let count = count_clients(&mut reader, ENTRY_BYTES_MIN)?;
+    let mut clients = SmallVec::<[u64; 8]>::new();
     for _ in 0..count {
-        let _client = reader.varuint()?;
+        clients.push(reader.varuint()?);
         if reader.varuint()? > u64::from(CLOCK_MAX) {
             return Err(Malformed::Clock);
         }
     }
     reader.end()?;
-    Ok(StateVector { clients })
+    check_spread(clients.iter().copied())?;
+    Ok(StateVector { clients: count as u32 })
 }

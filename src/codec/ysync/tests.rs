@@ -209,7 +209,6 @@ fn clocks_count_utf16_units_and_elements() {
         (4, string(text), text.encode_utf16().count()),
         (4, string("abc"), 3),
         (4, string("\u{1F600}"), 2),
-        (4, vec![0], 0),
         (5, string("[]"), 1),
         (6, [string("bold"), string("true")].concat(), 1),
         (7, vec![2], 1),
@@ -293,6 +292,55 @@ fn a_client_comes_once_and_with_structs() {
     let repeated = [&[3][..], &of(5), &of(9), &of(5), &[0]].concat();
     assert_eq!(check_update(&repeated), Err(Malformed::RepeatedClient));
     assert_eq!(check_update(&[1, 0, 1, 0, 0, 0, 0]), Err(Malformed::Empty));
+    // Not with empty items only, either.
+    assert_eq!(check_item(4, &[0]), Err(Malformed::Empty));
+    let and_another = update_of(&[&item(4, &[0]), &item(4, &[1, b'x'])]);
+    assert_eq!(check_update(&and_another).map(|update| update.runs[0].end), Ok(1));
+}
+
+#[test]
+fn clients_have_to_be_few_or_spread() {
+    let vector = |count: u64, step: u64| {
+        let mut bytes = Vec::new();
+        write_varuint(&mut bytes, count);
+        for client in 0..count {
+            write_varuint(&mut bytes, client * step);
+            bytes.push(1);
+        }
+        bytes
+    };
+    let update = |count: u64, step: u64| {
+        let mut bytes = Vec::new();
+        write_varuint(&mut bytes, count);
+        for client in 0..count {
+            bytes.push(1);
+            write_varuint(&mut bytes, client * step);
+            bytes.extend([0, 0, 1]);
+        }
+        bytes.push(0);
+        bytes
+    };
+    // An odd step spreads as well as random numbers do.
+    for (count, step) in [(1024, 1 << 32), (1025, 1), (100_000, 0x9E37_79B9)] {
+        assert_eq!(check_state_vector(&vector(count, step)).map(|it| it.clients), Ok(count as u32));
+        assert_eq!(check_update(&update(count, step)).map(|it| it.structs), Ok(count as u32));
+    }
+    for step in [1 << 12, 1 << 20, 1 << 32] {
+        assert_eq!(check_state_vector(&vector(1025, step)), Err(Malformed::CollidingClients));
+        assert_eq!(check_update(&update(1025, step)), Err(Malformed::CollidingClients));
+    }
+    let more = CLIENTS_MAX as u64 + 1;
+    assert_eq!(check_state_vector(&vector(more, 1)), Err(Malformed::TooMany));
+    assert_eq!(check_update(&update(more, 1)), Err(Malformed::TooMany));
+}
+
+#[test]
+fn deleted_ranges_are_in_order() {
+    let apart = [0, 1, 1, 2, 0, 2, 5, 1];
+    let overlapping = [0, 1, 1, 2, 0, 3, 0, 2];
+    assert_eq!(check_update(&apart).map(|update| update.deletions), Ok(2));
+    assert_eq!(check_update(&overlapping).map(|update| update.deletions), Ok(2));
+    assert_eq!(check_update(&[0, 1, 1, 2, 5, 1, 0, 2]), Err(Malformed::Order));
 }
 
 #[test]
@@ -404,11 +452,8 @@ fn documents_within_a_document_are_limited() {
 
 #[test]
 fn awareness_entries_come_out_as_they_went_in() {
-    let entries = [
-        (7, 1, Some("{\"name\":\"\u{E9}\"}")),
-        (VARUINT_MAX, u32::MAX, None),
-        (0, 0, Some("[]")),
-    ];
+    let entries =
+        [(7, 1, Some("{\"name\":\"\u{E9}\"}")), (VARUINT_MAX, u32::MAX, None), (0, 0, Some("[]"))];
     let raw = entries.map(|(client, clock, state)| {
         let mut out = Vec::new();
         write_entry(&mut out, client, clock, state);

@@ -3,6 +3,7 @@
 
 use smallvec::SmallVec;
 
+use super::clients::{check_spread, count_clients};
 use super::content::{Content, content};
 use super::{CLOCK_MAX, Malformed};
 use crate::codec::lib0::Reader;
@@ -72,12 +73,13 @@ impl Update {
 pub fn check_update(bytes: &[u8]) -> Result<Update, Malformed> {
     let mut reader = Reader::new(bytes);
     let mut update = Update::default();
-    let clients = reader.count(CLIENT_BYTES_MIN)?;
+    let clients = count_clients(&mut reader, CLIENT_BYTES_MIN)?;
     for _ in 0..clients {
         let run = check_client(&mut reader, &mut update)?;
         update.runs.push(run);
     }
     check_clients(&mut update.runs)?;
+    check_spread(update.runs.iter().map(|run| run.client))?;
     check_deletions(&mut reader, &mut update)?;
     reader.end()?;
     Ok(update)
@@ -87,15 +89,15 @@ fn check_client(reader: &mut Reader<'_>, update: &mut Update) -> Result<Run, Mal
     let structs = reader.count(STRUCT_BYTES_MIN)?;
     let client = reader.varuint()?;
     let clock = clock_of(reader.varuint()?)?;
-    // yrs would step over clients without structs by calling itself.
-    if structs == 0 {
-        return Err(Malformed::Empty);
-    }
     let mut end = clock;
     for _ in 0..structs {
         end = clock_after(end, check_struct(reader, update)?)?;
     }
     update.structs = add(update.structs, structs)?;
+    // yrs would step over clients that cover nothing by calling itself for each.
+    if clock == end {
+        return Err(Malformed::Empty);
+    }
     Ok(Run { client, clock, end })
 }
 
@@ -160,11 +162,17 @@ fn skip_id(reader: &mut Reader<'_>) -> Result<(), Malformed> {
 }
 
 fn check_deletions(reader: &mut Reader<'_>, update: &mut Update) -> Result<(), Malformed> {
-    for _ in 0..reader.count(DELETED_CLIENT_BYTES_MIN)? {
+    for _ in 0..count_clients(reader, DELETED_CLIENT_BYTES_MIN)? {
         let _client = reader.varuint()?;
         let ranges = reader.count(RANGE_BYTES_MIN)?;
+        let mut before = 0;
         for _ in 0..ranges {
             let clock = clock_of(reader.varuint()?)?;
+            // yrs would insert each before those it has, in quadratic time. Encoders sort them.
+            if clock < before {
+                return Err(Malformed::Order);
+            }
+            before = clock;
             clock_after(clock, not_empty(reader.varuint()?)?)?;
         }
         update.deletions = add(update.deletions, ranges)?;
