@@ -3,32 +3,16 @@
 import { fork } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { createInterface } from "node:readline";
-import { isDeepStrictEqual, parseArgs } from "node:util";
+import { parseArgs } from "node:util";
+import { conclude, DEADLINE_MS, expect, expectEqual, Unmet, within } from "../scenario.mjs";
+
+export { expect, expectEqual, untilLine } from "../scenario.mjs";
 
 /** One event per 17 ms is just below the most the SDK sends without bundling (`eventRateLimit: 60`). */
 export const FULL_RATE_MS = 17;
 
-// Bounds a failure; a machine under load may be slow, and a test is no stopwatch.
-const DEADLINE_MS = 60_000;
 const LOG_LINES_KEPT = 30;
 const hosts = [];
-
-/** A failed expectation: its message alone must tell a reader what was expected and what was seen. */
-class Unmet extends Error {}
-
-export function expectEqual(what, actual, expected) {
-    if (isDeepStrictEqual(actual, expected)) return;
-    const [seen, wanted] = [actual, expected].map(value => abridged(JSON.stringify(value)));
-    throw new Unmet(`${what}: expected ${wanted}, saw ${seen}`);
-}
-
-export function expect(what, condition, seen) {
-    if (!condition) throw new Unmet(`expected ${what}, saw ${abridged(JSON.stringify(seen))}`);
-}
-
-function abridged(text = "nothing") {
-    return text.length > 2000 ? `${text.slice(0, 2000)}…` : text;
-}
 
 /** A process with one or more real clients of one session. */
 class Host {
@@ -113,14 +97,6 @@ class Stage {
     }
 }
 
-async function within(ms, what, promise) {
-    let timer;
-    const late = new Promise((_, reject) => {
-        timer = setTimeout(() => reject(new Unmet(`expected ${what} within ${ms} ms, saw nothing`)), ms);
-    });
-    return Promise.race([promise, late]).finally(() => clearTimeout(timer));
-}
-
 /**
  * Waits until all clients of `hosts` have `counts[name]` events of every sender, then expects identical ledgers:
  * every event once, in its sender's order, at the same teatime with the same digest. Returns the hosts' reports.
@@ -179,17 +155,8 @@ export function firstOf(promises) {
     return Promise.any(promises).catch(({ errors }) => { throw errors[0]; });
 }
 
-/** Waits for a line on standard input. */
-export async function untilLine(wanted, deadlineMs) {
-    const lines = createInterface(process.stdin);
-    await within(deadlineMs, `the line ${wanted} on standard input`, new Promise(resolve => {
-        lines.on("line", line => line.trim() === wanted && resolve());
-    }));
-    lines.close();
-}
-
 /** Runs `body(stage)` against the server named on the command line; the exit code tells the result. */
-export async function scenario(name, body, { deadlineMs = 240_000 } = {}) {
+export async function scenario(name, body, { deadlineMs } = {}) {
     const url = { type: "string" };
     const { values: server } = parseArgs({ options: { box: url, reflector: url, files: url } });
     if (!server.box && !(server.reflector && server.files)) {
@@ -197,18 +164,14 @@ export async function scenario(name, body, { deadlineMs = 240_000 } = {}) {
         process.exit(2);
     }
     const stage = new Stage(name, server);
-    const started = performance.now();
-    try {
-        const summary = await within(deadlineMs, `scenario ${name} to end`, body(stage));
-        console.log(`ok ${stage.run}: ${summary} (${((performance.now() - started) / 1000).toFixed(1)} s)`);
-        process.exit(0);
-    } catch (error) {
-        console.error(`FAILED ${stage.run}: ${error instanceof Unmet ? error.message : error.stack}`);
-        for (const host of hosts) {
-            console.error(`--- ${host.label}`);
-            for (const line of await host.situation().catch(error => [error.message])) console.error(line);
-            for (const line of host.log) console.error(`  | ${line}`);
-        }
-        process.exit(1);
-    }
+    await conclude(stage.run, () => body(stage), situation, deadlineMs);
+}
+
+async function situation() {
+    const lines = hosts.map(async host => [
+        `--- ${host.label}`,
+        ...await host.situation().catch(error => [error.message]),
+        ...host.log.map(line => `  | ${line}`),
+    ]);
+    return (await Promise.all(lines)).flat();
 }
