@@ -15,6 +15,8 @@ pub(crate) enum Command {
     Baseline(baseline::Settings),
     /// Medians and ratios of results.
     Summary(SummaryRequest),
+    /// Say where a process listens.
+    Address(u32),
     /// Name the scenarios.
     List,
 }
@@ -24,6 +26,7 @@ pub(crate) enum Command {
 pub(crate) struct Order {
     pub(crate) scenario: String,
     pub(crate) protocol: String,
+    pub(crate) like: String,
     pub(crate) label: String,
     pub(crate) pid: Option<u32>,
     pub(crate) target: Option<SocketAddrV4>,
@@ -67,6 +70,7 @@ pub(crate) fn parse() -> Command {
             against: value(summary, "against"),
             json: maybe(summary, "json"),
         }),
+        Some(("address", address)) => Command::Address(value(address, "pid")),
         _ => Command::List,
     }
 }
@@ -106,13 +110,21 @@ fn command() -> clap::Command {
                 )
                 .arg(option("json", "also write the table here", value_parser!(PathBuf))),
         )
+        .subcommand(
+            clap::Command::new("address")
+                .about("Wait until a process listens, and say where")
+                .arg(option("pid", "the process", value_parser!(u32)).required(true)),
+        )
         .subcommand(clap::Command::new("list").about("Name the scenarios"))
 }
 
 fn run_command() -> clap::Command {
     clap::Command::new("run").about("Run one scenario").args([
         Arg::new("scenario").required(true).help("see `load list`"),
-        option("protocol", "croquet or raw", value_parser!(String)).default_value("croquet"),
+        option("protocol", "croquet, gallery, yjs or raw", value_parser!(String))
+            .default_value("croquet"),
+        option("like", "raw: the protocol whose deliveries are as long", value_parser!(String))
+            .default_value("croquet"),
         option("label", "name of the server in the result", value_parser!(String))
             .default_value("server"),
         option(
@@ -153,6 +165,7 @@ fn order(matches: &ArgMatches) -> Order {
     Order {
         scenario: value(matches, "scenario"),
         protocol: value(matches, "protocol"),
+        like: value(matches, "like"),
         label: value(matches, "label"),
         pid: maybe(matches, "pid"),
         target: maybe(matches, "target"),

@@ -2,8 +2,8 @@
 //! come, and counts what arrives.
 //!
 //! Invariants: `tally` only grows until [`Generator::begin_window`]'s caller takes a copy; a
-//! sender's messages count from zero and every member of its session, the sender included, is
-//! owed each of them once.
+//! sender's messages count from zero and every member of its session is owed each of them once,
+//! the sender itself only where the protocol says so.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -40,7 +40,7 @@ pub(crate) enum Pacing {
         rate_hz: f64,
     },
     /// Each sender keeps this many messages under way; one has arrived when every member of
-    /// the session has it.
+    /// the session that is owed it has it.
     Closed {
         /// Messages under way.
         window: u32,
@@ -55,6 +55,7 @@ pub(crate) struct Tally {
     pub(crate) expected: u64,
     pub(crate) deliveries: u64,
     pub(crate) delivery_bytes: u64,
+    pub(crate) echoes: u64,
     pub(crate) unique: u64,
     pub(crate) duplicated: u64,
     pub(crate) reordered: u64,
@@ -125,7 +126,8 @@ struct Sender {
     session: u32,
     /// Its place among the senders of its session.
     slot: u32,
-    members: u32,
+    /// Members that are owed each message.
+    receivers: u32,
     next: u32,
     window: u32,
     /// Deliveries still owed, per message from `next - owed.len()` on; only kept for closed loops.
@@ -241,6 +243,7 @@ impl Generator {
             Pacing::Open { .. } => 0,
             Pacing::Closed { window } => window,
         };
+        let receivers = if self.protocol.is_echoed() { members } else { members - 1 };
         for (index, connection) in self.connections.iter_mut().enumerate() {
             connection.flows = vec![Flow::default(); senders as usize];
             let Seat { session, member } = connection.seat;
@@ -250,7 +253,7 @@ impl Generator {
                     connection: index as u32,
                     session,
                     slot: member,
-                    members,
+                    receivers,
                     next: 0,
                     window,
                     owed: VecDeque::new(),
@@ -435,11 +438,9 @@ impl Generator {
     fn join(&mut self, index: u32) {
         let connection = &mut self.connections[index as usize];
         connection.phase = Phase::Joining;
-        let mut text = mem::take(&mut self.text);
-        text.clear();
-        self.protocol.join(connection.seat, &mut text);
-        self.push_frame(index, websocket::TEXT, &text);
-        self.text = text;
+        for message in self.protocol.join(connection.seat) {
+            self.push_frame(index, self.protocol.opcode(), &message);
+        }
         self.flush(index);
     }
 
@@ -468,24 +469,35 @@ impl Generator {
         let connection = &mut self.connections[index as usize];
         match self.protocol.read(connection.seat, text, &mut reply) {
             Incoming::Delivery { payload, order } => {
-                self.tally.delivery_bytes += wire_bytes;
                 self.check_order(index, order);
-                self.deliver(index, payload, now_ns);
+                let delivered = self.deliver(index, Stamp::read(payload), now_ns);
+                self.tally.delivery_bytes += if delivered { wire_bytes } else { 0 };
+            }
+            Incoming::Deliveries { bytes } => {
+                let mut delivered = false;
+                for stamp in Stamp::find(bytes) {
+                    delivered |= self.deliver(index, Some(stamp), now_ns);
+                }
+                self.tally.delivery_bytes += if delivered { wire_bytes } else { 0 };
             }
             Incoming::Notice { order } => {
                 self.tally.notices += 1;
                 self.check_order(index, order);
             }
             Incoming::Tick => self.tally.ticks += 1,
+            Incoming::Joined { .. } if connection.phase == Phase::Member => self.tally.notices += 1,
             Incoming::Joined { order } => {
                 connection.order = order;
                 connection.phase = Phase::Member;
                 self.tally.joined += 1;
             }
+            Incoming::Refused { reason } => {
+                self.lose(index, &format!("refused: {}", String::from_utf8_lossy(reason)));
+            }
             Incoming::Unknown => self.tally.unknown += 1,
         }
         if !reply.is_empty() {
-            self.push_frame(index, websocket::TEXT, &reply);
+            self.push_frame(index, self.protocol.opcode(), &reply);
             self.flush(index);
         }
         self.text = reply;
@@ -502,12 +514,22 @@ impl Generator {
         *last = order.or(*last);
     }
 
-    fn deliver(&mut self, index: u32, payload: &[u8], now_ns: u64) {
+    /// Books one message; false if it is a sender's own and not owed to it.
+    fn deliver(&mut self, index: u32, stamp: Option<Stamp>, now_ns: u64) -> bool {
+        let author = stamp.and_then(|stamp| self.senders.get(stamp.sender as usize));
+        if !self.protocol.is_echoed() && author.is_some_and(|author| author.connection == index) {
+            self.tally.echoes += 1;
+            return false;
+        }
         self.tally.deliveries += 1;
-        let Some(stamp) = Stamp::read(payload) else {
-            self.tally.unknown += 1;
-            return;
-        };
+        match stamp {
+            Some(stamp) => self.book(index, stamp, now_ns),
+            None => self.tally.unknown += 1,
+        }
+        true
+    }
+
+    fn book(&mut self, index: u32, stamp: Stamp, now_ns: u64) {
         let connection = &mut self.connections[index as usize];
         let sender = self.senders.get_mut(stamp.sender as usize);
         let Some(sender) = sender.filter(|sender| sender.session == connection.seat.session) else {
@@ -551,16 +573,17 @@ impl Generator {
         let stamp = Stamp { sender, number: entry.next, due_ns };
         entry.next += 1;
         if entry.window > 0 {
-            entry.owed.push_back(entry.members);
+            entry.owed.push_back(entry.receivers);
         }
         self.tally.sent += 1;
-        self.tally.expected += u64::from(entry.members);
+        self.tally.expected += u64::from(entry.receivers);
         let (mut payload, mut text) = (mem::take(&mut self.payload), mem::take(&mut self.text));
         payload.clear();
         text.clear();
         stamp.write(self.protocol.payload_bytes(), &mut payload);
-        self.protocol.message(self.connections[connection as usize].seat, &payload, &mut text);
-        self.push_frame(connection, websocket::TEXT, &text);
+        let seat = self.connections[connection as usize].seat;
+        self.protocol.message(seat, stamp.number, &payload, &mut text);
+        self.push_frame(connection, self.protocol.opcode(), &text);
         (self.payload, self.text) = (payload, text);
     }
 

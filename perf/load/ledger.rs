@@ -29,6 +29,11 @@ impl Stamp {
         out.resize(end, FILLER);
     }
 
+    /// The stamps found anywhere in `bytes`, in their order there.
+    pub(crate) fn find(bytes: &[u8]) -> impl Iterator<Item = Self> {
+        memchr::memchr_iter(MARK, bytes).filter_map(|at| Self::read(&bytes[at..]))
+    }
+
     /// Reads a stamp at the start of a payload.
     pub(crate) fn read(payload: &[u8]) -> Option<Self> {
         let (&mark, rest) = payload.split_first()?;
@@ -113,6 +118,18 @@ mod tests {
         assert_eq!(Stamp::read(&payload), Some(stamp));
         assert_eq!(Stamp::read(&payload[..STAMP_BYTES - 1]), None);
         assert_eq!(Stamp::read(b"{\"what\":\"users\"}"), None);
+    }
+
+    #[test]
+    fn stamps_are_found_among_other_bytes_and_only_whole_ones() {
+        let stamps = [1, 2, 3].map(|number| Stamp { sender: 7, number, due_ns: 9 });
+        let mut bytes = b"\x40@zz".to_vec();
+        for stamp in stamps {
+            stamp.write(40, &mut bytes);
+            bytes.extend_from_slice(b"\x84@\0");
+        }
+        bytes.extend_from_slice(&bytes[4..4 + STAMP_BYTES - 1].to_vec());
+        assert_eq!(Stamp::find(&bytes).collect::<Vec<_>>(), stamps);
     }
 
     #[test]

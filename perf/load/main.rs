@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         cli::Command::Run(order) => scenario::run(&order),
         cli::Command::Baseline(settings) => baseline::serve(&settings),
         cli::Command::Summary(request) => summary::print(&request),
+        cli::Command::Address(pid) => scenario::print_address(pid),
         cli::Command::List => {
             scenario::print_list();
             Ok(())

@@ -64,6 +64,7 @@ impl Tally {
             expected: self.expected - earlier.expected,
             deliveries: self.deliveries - earlier.deliveries,
             delivery_bytes: self.delivery_bytes - earlier.delivery_bytes,
+            echoes: self.echoes - earlier.echoes,
             unique: self.unique - earlier.unique,
             duplicated: self.duplicated - earlier.duplicated,
             reordered: self.reordered - earlier.reordered,
@@ -113,6 +114,7 @@ impl Outcome {
         self.put("generator_bound", busy >= BOUND_SHARE);
         self.put("deliveries", deliveries);
         self.put("deliveries_per_s", per_second(deliveries, window.ns));
+        self.put("echoes_in_window", window.tally.echoes);
         self.put("ticks_in_window", window.tally.ticks);
         self.put("notices_in_window", window.tally.notices);
         let per = |count: u64, by: u64| count as f64 / by.max(1) as f64;
@@ -140,6 +142,7 @@ impl Outcome {
                 "late_beyond_judgement": tally.stale,
                 "misrouted": tally.misrouted,
                 "order_breaks": tally.order_breaks,
+                "echoes": tally.echoes,
                 "notices": tally.notices,
                 "ticks": tally.ticks,
                 "pings": tally.pings,

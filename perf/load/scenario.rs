@@ -53,12 +53,17 @@ const fn fanout(pacing: Pacing) -> Traffic {
     Traffic { sessions: 1, members: 500, senders: 1, payload_bytes: PAYLOAD_BYTES, pacing }
 }
 
+const fn relay(window: u32) -> Traffic {
+    let pacing = Pacing::Closed { window };
+    Traffic { sessions: 1, members: 50, senders: 1, payload_bytes: PAYLOAD_BYTES, pacing }
+}
+
 const fn rooms(sessions: u32, members: u32, payload_bytes: usize, pacing: Pacing) -> Traffic {
     Traffic { sessions, members, senders: members, payload_bytes, pacing }
 }
 
 /// All scenarios.
-const SCENARIOS: [Scenario; 9] = [
+const SCENARIOS: [Scenario; 11] = [
     Scenario { name: "rss", about: "memory of the server at rest", kind: Kind::Rest },
     Scenario {
         name: "idle",
@@ -79,6 +84,16 @@ const SCENARIOS: [Scenario; 9] = [
         name: "fanout-saturated",
         about: "1 sender, 500 members, 16 messages under way: coalescing shows",
         kind: Kind::Traffic(fanout(Pacing::Closed { window: 16 })),
+    },
+    Scenario {
+        name: "relay",
+        about: "1 sender, 50 members, one message under way at a time",
+        kind: Kind::Traffic(relay(1)),
+    },
+    Scenario {
+        name: "relay-saturated",
+        about: "1 sender, 50 members, 20 messages under way",
+        kind: Kind::Traffic(relay(20)),
     },
     Scenario {
         name: "rooms",
@@ -107,6 +122,12 @@ pub(crate) fn print_list() {
     for scenario in SCENARIOS {
         println!("{:<18} {}", scenario.name, scenario.about);
     }
+}
+
+/// Waits until a process listens, and prints its address.
+pub(crate) fn print_address(pid: u32) -> Result<(), Failure> {
+    println!("{}", wait_for_listener(Probe::of(pid))?);
+    Ok(())
 }
 
 /// Runs what was ordered and prints the result.
@@ -146,9 +167,9 @@ fn rest(order: &Order) -> Result<Outcome, Failure> {
 }
 
 fn idle(order: &Order, connections: u32) -> Result<Outcome, Failure> {
-    let mut run = Run::new(order, connections)?;
-    run.server.require_probe()?;
     let (sessions, members) = rooms_for(order, connections);
+    let mut run = Run::new(order, sessions, members)?;
+    run.server.require_probe()?;
     let total = f64::from(sessions * members);
     let before = run.server.memory()?;
     run.join(sessions, members)?;
@@ -170,9 +191,9 @@ fn idle(order: &Order, connections: u32) -> Result<Outcome, Failure> {
 }
 
 fn storm(order: &Order, connections: u32) -> Result<Outcome, Failure> {
-    let mut run = Run::new(order, connections)?;
-    run.server.require_probe()?;
     let (sessions, members) = rooms_for(order, connections);
+    let mut run = Run::new(order, sessions, members)?;
+    run.server.require_probe()?;
     let total = f64::from(sessions * members);
     let whole = run.begin()?;
     run.join(sessions, members)?;
@@ -220,7 +241,7 @@ impl Traffic {
 
     fn run(self, order: &Order) -> Result<Outcome, Failure> {
         let order = &Order { payload_bytes: Some(self.payload_bytes), ..order.clone() };
-        let mut run = Run::new(order, self.sessions * self.members)?;
+        let mut run = Run::new(order, self.sessions, self.members)?;
         let before = run.server.memory()?;
         run.join(self.sessions, self.members)?;
         run.generator.listen_until(run.generator.now_ns() + SETTLE_NS)?;
@@ -335,7 +356,8 @@ struct Mark {
 }
 
 impl Run {
-    fn new(order: &Order, connections: u32) -> Result<Self, Failure> {
+    fn new(order: &Order, sessions: u32, members: u32) -> Result<Self, Failure> {
+        let connections = sessions * members;
         socket::reserve_files(u64::from(connections))?;
         let server = Server::of(order)?;
         if let Some(files) = server.probe.map(Probe::files_max).transpose()?
@@ -348,6 +370,8 @@ impl Run {
         let manner = Manner {
             prefix: order.prefix.clone().unwrap_or_else(|| usual.to_owned()),
             nonce: u64::from(std::process::id()),
+            members,
+            like: order.like.clone(),
             payload_bytes: order.payload_bytes.unwrap_or(PAYLOAD_BYTES),
             tick_ms: order.tick_ms,
         };

@@ -28,10 +28,10 @@ pub(crate) fn print(request: &SummaryRequest) -> Result<(), Failure> {
     let rows: Vec<_> =
         table.iter().flat_map(|(name, row)| rows(name, row, &request.against)).collect();
     println!(
-        "| scenario | server | runs | figure | median (min–max) | of {} | server CPU | p50 / p99 ms | deliveries/s | lost, doubled, reordered | remarks |",
+        "| scenario | server | runs | figure | median (min–max) | of {} | server CPU | p50 / p99 ms | deliveries/s | RSS, MB | lost, doubled, reordered | remarks |",
         request.against
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
     rows.iter().for_each(print_row);
     if let Some(path) = &request.json {
         let text = format!("{:#}\n", json!({ "against": request.against, "rows": rows }));
@@ -82,6 +82,7 @@ fn rows(scenario: &str, servers: &BTreeMap<String, Runs>, against: &str) -> Vec<
             "deliveries_per_s": middle("/deliveries_per_s"),
             "deliveries_per_receive": middle("/deliveries_per_receive"),
             "wire_bytes_per_delivery": middle("/wire_bytes_per_delivery"),
+            "rss_mb": resident(runs).map(|bytes| bytes / 1e6),
             "p50_ms": middle("/latency_ms/p50"),
             "p99_ms": middle("/latency_ms/p99"),
             "lost": sum("/ledger/lost"),
@@ -91,11 +92,18 @@ fn rows(scenario: &str, servers: &BTreeMap<String, Runs>, against: &str) -> Vec<
             "misrouted": sum("/ledger/misrouted"),
             "closed": sum("/ledger/closed"),
             "ticks_in_window": sum("/ticks_in_window"),
+            "echoes_in_window": sum("/echoes_in_window"),
             "generator_bound_runs": bound,
             "kernel": runs[0]["kernel"],
         }))
     };
     servers.iter().filter_map(row).collect()
+}
+
+/// Resident bytes with all members in, or at rest where there are none.
+fn resident(runs: &[Value]) -> Option<f64> {
+    let paths = ["/memory_after/rss_bytes", "/memory/rss_bytes"];
+    paths.iter().find_map(|path| spread(runs, path)).map(|[_, median, _]| median)
 }
 
 /// Least, middle and greatest value at `path`; of an even number of runs the mean of the middle two.
@@ -118,7 +126,7 @@ fn print_row(row: &Value) {
     let share = row["server_cpu_share"].as_f64();
     let share = share.map_or_else(|| "-".to_owned(), |share| format!("{:.0} %", share * 100.0));
     println!(
-        "| {} | {} | {} | {}, {} | **{}** ({}–{}) | {} | {share} | {} / {} | {} | {}, {}, {} | {} |",
+        "| {} | {} | {} | {}, {} | **{}** ({}–{}) | {} | {share} | {} / {} | {} | {} | {}, {}, {} | {} |",
         text("scenario"),
         text("server"),
         number("runs", 0),
@@ -131,6 +139,7 @@ fn print_row(row: &Value) {
         number("p50_ms", 2),
         number("p99_ms", 2),
         number("deliveries_per_s", 0),
+        number("rss_mb", 1),
         number("lost", 0),
         number("duplicated", 0),
         number("reordered", 0),
@@ -143,12 +152,13 @@ fn print_row(row: &Value) {
 const WAITING_SHARE: f64 = 0.1;
 
 fn remarks(row: &Value) -> String {
-    const WORTH_SAYING: [(&str, &str); 5] = [
+    const WORTH_SAYING: [(&str, &str); 6] = [
         ("generator_bound_runs", "generator was the limit"),
         ("order_breaks", "breaks in the session's order"),
         ("misrouted", "misrouted"),
         ("closed", "connections lost"),
         ("ticks_in_window", "ticks in the window"),
+        ("echoes_in_window", "senders' own messages besides"),
     ];
     let said = WORTH_SAYING.iter().filter_map(|(name, words)| match row[*name].as_u64() {
         None | Some(0) => None,

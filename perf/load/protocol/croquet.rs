@@ -71,7 +71,7 @@ impl Protocol for Croquet {
         format!("{}/{}", self.manner.prefix, self.session(seat))
     }
 
-    fn join(&self, seat: Seat, out: &mut Vec<u8>) {
+    fn join(&self, seat: Seat) -> Vec<Vec<u8>> {
         let (session, tick) = (self.session(seat), self.manner.tick_ms);
         let member = seat.member;
         let text = format!(
@@ -80,14 +80,14 @@ impl Protocol for Croquet {
              \"user\":\"view{member}\",\"ticks\":{{\"tick\":{tick},\"delay\":0}},\"tove\":\"tove\",\
              \"codeHash\":\"code\",\"dormantDelay\":0,\"leaveDelay\":1250}}}}"
         );
-        out.extend_from_slice(text.as_bytes());
+        vec![text.into_bytes()]
     }
 
     fn payload_bytes(&self) -> usize {
         self.manner.payload_bytes
     }
 
-    fn message(&self, seat: Seat, payload: &[u8], out: &mut Vec<u8>) {
+    fn message(&self, seat: Seat, _number: u32, payload: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(ID);
         self.push_session(seat, out);
         out.extend_from_slice(b"\",\"action\":\"SEND\",\"args\":[0,0,\"");
@@ -151,8 +151,7 @@ mod tests {
     const SEAT: Seat = Seat { session: 3, member: 5 };
 
     fn croquet() -> Croquet {
-        let prefix = "/reflector".to_owned();
-        Croquet::new(Manner { prefix, nonce: 9, payload_bytes: 64, tick_ms: 60_000 })
+        Croquet::new(super::super::manner())
     }
 
     fn read(text: &str) -> Incoming<'_> {
@@ -163,16 +162,15 @@ mod tests {
     fn session_names_have_the_length_of_real_ones() {
         let croquet = croquet();
         assert_eq!(croquet.session(SEAT).len(), SESSION_BYTES);
-        assert!(croquet.path(SEAT).starts_with("/reflector/perf-"));
+        assert!(croquet.path(SEAT).starts_with("/prefix/perf-"));
     }
 
     #[test]
     fn what_is_sent_is_json() {
         let croquet = croquet();
-        let (mut join, mut send) = (Vec::new(), Vec::new());
-        croquet.join(SEAT, &mut join);
-        croquet.message(SEAT, b"@payload", &mut send);
-        let join: serde_json::Value = serde_json::from_slice(&join).unwrap();
+        let mut send = Vec::new();
+        croquet.message(SEAT, 0, b"@payload", &mut send);
+        let join: serde_json::Value = serde_json::from_slice(&croquet.join(SEAT)[0]).unwrap();
         let send: serde_json::Value = serde_json::from_slice(&send).unwrap();
         assert_eq!(join["args"]["user"], "view5");
         assert_eq!(send["args"][2], "@payload");

@@ -1,10 +1,13 @@
-//! The languages the generator speaks. A protocol turns messages into text frames and back; it
-//! holds no socket, and counts nothing. Adding one = one file here and one line in [`named`].
+//! The languages the generator speaks. A protocol turns messages into frames and back; it holds
+//! no socket, and counts nothing. Adding one = one file here and a line in each function below.
 
 mod croquet;
+mod gallery;
 pub(crate) mod raw;
+mod yjs;
 
 use crate::failure::Failure;
+use crate::websocket;
 
 /// Where a connection sits.
 #[derive(Clone, Copy, Debug)]
@@ -22,8 +25,12 @@ pub(crate) struct Manner {
     pub(crate) prefix: String,
     /// Tells the sessions of this run from those of another on the same server.
     pub(crate) nonce: u64,
+    /// Members of each session.
+    pub(crate) members: u32,
     /// Bytes of a message's payload.
     pub(crate) payload_bytes: usize,
+    /// The protocol whose deliveries the raw ones shall be as long as.
+    pub(crate) like: String,
     /// How often an idle session shall tick, where a protocol has such a thing.
     pub(crate) tick_ms: u32,
 }
@@ -35,10 +42,15 @@ pub(crate) enum Incoming<'a> {
     Joined { order: Option<u32> },
     /// A member's message.
     Delivery { payload: &'a [u8], order: Option<u32> },
-    /// A message of the server's own making within the session, such as who joined.
+    /// Members' messages, one or more, their payloads somewhere in these bytes.
+    Deliveries { bytes: &'a [u8] },
+    /// A message of the server's own making within the session, such as who joined, or a step of
+    /// the opening; an answer due is in the reply.
     Notice { order: Option<u32> },
-    /// A sign of life or a step of the opening; an answer due is in the reply.
+    /// A sign of life.
     Tick,
+    /// The server will not have this client, for this reason.
+    Refused { reason: &'a [u8] },
     /// Nothing the protocol knows.
     Unknown,
 }
@@ -47,29 +59,72 @@ pub(crate) enum Incoming<'a> {
 pub(crate) trait Protocol {
     /// Request target of the upgrade.
     fn path(&self, seat: Seat) -> String;
-    /// Text to send once upgraded.
-    fn join(&self, seat: Seat, out: &mut Vec<u8>);
+    /// Messages to send once upgraded.
+    fn join(&self, seat: Seat) -> Vec<Vec<u8>>;
+    /// Opcode of the client's messages.
+    fn opcode(&self) -> u8 {
+        websocket::TEXT
+    }
+    /// Whether a sender is owed its own messages. Where it is not, one that comes all the same
+    /// is no delivery, but the server's time for it counts.
+    fn is_echoed(&self) -> bool {
+        true
+    }
     /// Bytes a payload shall have so that the delivery has the size asked for.
     fn payload_bytes(&self) -> usize;
-    /// Wraps a payload for sending.
-    fn message(&self, seat: Seat, payload: &[u8], out: &mut Vec<u8>);
+    /// Wraps a payload for sending, as the sender's message `number`, counting from zero.
+    fn message(&self, seat: Seat, number: u32, payload: &[u8], out: &mut Vec<u8>);
     /// Reads one message of the server. What is put into `reply` is sent back as one message.
     fn read<'a>(&self, seat: Seat, text: &'a [u8], reply: &mut Vec<u8>) -> Incoming<'a>;
 }
 
-/// The protocols by name, with the default prefix of each.
-pub(crate) const NAMES: [&str; 2] = ["croquet", "raw"];
+/// The protocols by name.
+pub(crate) const NAMES: [&str; 4] = ["croquet", "gallery", "yjs", "raw"];
 
 /// The protocol called `name`.
 pub(crate) fn named(name: &str, manner: Manner) -> Result<Box<dyn Protocol>, Failure> {
     match name {
         "croquet" => Ok(Box::new(croquet::Croquet::new(manner))),
-        "raw" => Ok(Box::new(raw::Raw::new(&manner))),
-        _ => Err(Failure::Setup(format!("no protocol {name}: know {}", NAMES.join(", ")))),
+        "gallery" => Ok(Box::new(gallery::Gallery::new(manner))),
+        "yjs" => Ok(Box::new(yjs::Yjs::new(manner))),
+        "raw" => Ok(Box::new(raw::Raw::new(&manner)?)),
+        _ => Err(unknown(name)),
     }
+}
+
+/// Bytes of a delivery's message in a protocol with a payload of `payload_bytes`.
+fn delivery_bytes(name: &str, payload_bytes: usize) -> Result<usize, Failure> {
+    match name {
+        "croquet" => Ok(croquet::recv_bytes(payload_bytes)),
+        "gallery" => Ok(gallery::delivery_bytes(payload_bytes)),
+        "yjs" => Ok(yjs::delivery_bytes(payload_bytes)),
+        "raw" => Ok(payload_bytes),
+        _ => Err(unknown(name)),
+    }
+}
+
+fn unknown(name: &str) -> Failure {
+    Failure::Setup(format!("no protocol {name}: know {}", NAMES.join(", ")))
 }
 
 /// Path prefix a protocol is usually served under.
 pub(crate) fn usual_prefix(name: &str) -> &'static str {
-    if name == "croquet" { "/reflector" } else { "/raw" }
+    match name {
+        "croquet" => "/reflector",
+        "gallery" => "/gallery",
+        "yjs" => "/yjs",
+        _ => "/raw",
+    }
+}
+
+#[cfg(test)]
+fn manner() -> Manner {
+    Manner {
+        prefix: "/prefix".to_owned(),
+        nonce: 9,
+        members: 20,
+        payload_bytes: 64,
+        like: "croquet".to_owned(),
+        tick_ms: 60_000,
+    }
 }

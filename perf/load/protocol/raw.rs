@@ -1,8 +1,9 @@
 //! Bare WebSocket rooms: a text that starts with `J` is answered to its sender alone, any other
-//! is sent as it is to everybody in the room. Deliveries have the size a Croquet RECV of the
-//! same payload would have, so that both move equal bytes.
+//! is sent as it is to everybody in the room. Deliveries have the size that those of another
+//! protocol would have with the same payload, so that both move equal bytes.
 
-use super::{Incoming, Manner, Protocol, Seat, croquet};
+use super::{Incoming, Manner, Protocol, Seat};
+use crate::failure::Failure;
 
 /// First byte of a join and of its answer.
 pub(crate) const JOIN: u8 = b'J';
@@ -17,9 +18,9 @@ pub(super) struct Raw {
 
 impl Raw {
     /// A client with these manners.
-    pub(super) fn new(manner: &Manner) -> Self {
-        let frame_bytes = croquet::recv_bytes(manner.payload_bytes);
-        Self { prefix: manner.prefix.clone(), nonce: manner.nonce, frame_bytes }
+    pub(super) fn new(manner: &Manner) -> Result<Self, Failure> {
+        let frame_bytes = super::delivery_bytes(&manner.like, manner.payload_bytes)?;
+        Ok(Self { prefix: manner.prefix.clone(), nonce: manner.nonce, frame_bytes })
     }
 }
 
@@ -28,16 +29,16 @@ impl Protocol for Raw {
         format!("{}/{:x}-{}", self.prefix, self.nonce, seat.session)
     }
 
-    fn join(&self, _seat: Seat, out: &mut Vec<u8>) {
+    fn join(&self, _seat: Seat) -> Vec<Vec<u8>> {
         // As long as a Croquet JOIN or SYNC, roughly.
-        out.resize(256, JOIN);
+        vec![vec![JOIN; 256]]
     }
 
     fn payload_bytes(&self) -> usize {
         self.frame_bytes
     }
 
-    fn message(&self, _seat: Seat, payload: &[u8], out: &mut Vec<u8>) {
+    fn message(&self, _seat: Seat, _number: u32, payload: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(payload);
     }
 
