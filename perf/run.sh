@@ -1,58 +1,85 @@
 #!/usr/bin/env bash
-# Measures lockstep and the baseline in turns and prints medians and ratios.
+# Measures servers in turns and prints medians and ratios.
 # Usage: perf/run.sh [scenario…]        (default: all but the long ones, see `load list`)
+#   `documents` besides: whole documents and single keystrokes of Yjs
 # Environment: ROUNDS=3 DURATION=8 SERVER_CPU=0 LOAD_CPU=1 LOCKSTEP=target/release/lockstep
-#   SYNC=100ms (of lockstep-journal)
-#   SERVERS="lockstep baseline baseline-batch", lockstep-journal besides  RESULTS=perf/results/<time>  LOAD_FLAGS=""
+#   PROTOCOL=croquet, gallery or yjs; servers without a protocol move as many bytes
+#   SERVERS="lockstep baseline baseline-batch"; lockstep-journal, ws, gallery-json, y-websocket besides
+#   AGAINST=baseline  RESULTS=perf/results/<time>  LOAD_FLAGS=""  DOCUMENT_FLAGS=""  SYNC=100ms (of lockstep-journal)
 # Each run has a fresh server process; a server's output is kept beside the results.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 rounds=${ROUNDS:-3} duration=${DURATION:-8} server_cpu=${SERVER_CPU:-0} load_cpu=${LOAD_CPU:-1}
-target=${CARGO_TARGET_DIR:-target}
+target=${CARGO_TARGET_DIR:-target} protocol=${PROTOCOL:-croquet}
 lockstep=${LOCKSTEP:-$target/release/lockstep} load=$target/release/examples/load
 read -ra servers <<<"${SERVERS:-lockstep baseline baseline-batch}"
 read -ra load_flags <<<"${LOAD_FLAGS:-}"
+read -ra document_flags <<<"${DOCUMENT_FLAGS:-}"
 results=${RESULTS:-perf/results/$(date -u +%Y%m%dT%H%M%SZ)}
 scenarios=("$@")
 [ ${#scenarios[@]} -gt 0 ] || scenarios=(rss idle storm fanout fanout-saturated rooms rooms-saturated)
 
 [ -x "$load" ] || cargo build --release --example load
 [[ " ${servers[*]} " != *" lockstep"* || -x $lockstep ]] || cargo build --release --bin lockstep
+if [[ " ${servers[*]} ${scenarios[*]} " =~ \ (ws|gallery-json|y-websocket|documents)\  ]] &&
+  [ ! perf/peers/node_modules/.package-lock.json -nt perf/peers/package-lock.json ]; then
+  npm ci --prefix perf/peers >&2
+fi
 mkdir -p "$results"
 ulimit -Sn "$(ulimit -Hn)" # the servers inherit it
 
-command_of() { # the command line of a server, in the array `command`
+# One sender of a saturated scenario says more than a client is allowed by default.
+lockstep_command=("$lockstep" --shards 1 --port 0 "--$protocol-messages-per-second-max" 1000000)
+
+command_of() { # the command line of a server, in the array `command`, and what it speaks
+  speaks=$protocol
   case $1 in
-    # One sender of a saturated scenario says more than a client is allowed by default.
-    lockstep) command=("$lockstep" --shards 1 --in-memory --port 0
-      --croquet-messages-per-second-max 1000000) protocol=croquet ;;
+    lockstep) command=("${lockstep_command[@]}" --in-memory) ;;
     # The same with a journal on the disk that holds the results, in a directory of its own.
     lockstep-journal)
       rm -rf "$results/data"
-      command=("$lockstep" --shards 1 --data-dir "$results/data" --port 0
-        --croquet-messages-per-second-max 1000000 --sync "${SYNC:-100ms}") protocol=croquet ;;
-    baseline) command=("$load" baseline --port 0) protocol=raw ;;
-    baseline-batch) command=("$load" baseline --port 0 --batch) protocol=raw ;;
+      command=("${lockstep_command[@]}" --data-dir "$results/data" --sync "${SYNC:-100ms}") ;;
+    baseline) command=("$load" baseline --port 0) speaks=raw ;;
+    baseline-batch) command=("$load" baseline --port 0 --batch) speaks=raw ;;
+    ws) command=(node perf/peers/ws-relay.mjs) speaks=raw ;;
+    gallery-json) command=(node perf/peers/gallery-relay.mjs) speaks=gallery ;;
+    y-websocket)
+      command=(env HOST=127.0.0.1 PORT=0 node perf/peers/node_modules/@y/websocket-server/src/server.js)
+      speaks=yjs ;;
     *) echo "run.sh: no server $1" >&2; exit 1 ;;
   esac
+}
+
+run_load() { # scenario, server, path of the results without its ending
+  "$load" run "$1" --protocol "$speaks" --like "$protocol" --label "$2" --pid "$server" --cpu "$load_cpu" \
+    --duration-s "$duration" --json "$3.json" "${load_flags[@]}"
+}
+
+run_documents() { # server, path of the results without their endings
+  [ "$speaks" = yjs ] || return 0
+  local address
+  address=$("$load" address --pid "$server")
+  taskset -c "$load_cpu" node perf/peers/documents.mjs --url="ws://$address/yjs" --pid="$server" --label="$1" \
+    --json="$2" "${document_flags[@]}"
 }
 
 server=
 trap '[ -z "$server" ] || kill "$server"' EXIT
 run_one() { # scenario, server, round
-  local name=$1-$2-$3
+  local path=$results/$1-$2-$3
   command_of "$2"
-  taskset -c "$server_cpu" "${command[@]}" >"$results/$name.log" 2>&1 &
+  taskset -c "$server_cpu" "${command[@]}" >"$path.log" 2>&1 &
   server=$!
   # The shell becomes taskset and that the server, under one process id.
-  until [ "$(cat "/proc/$server/comm")" != taskset ] && [ "$(cat "/proc/$server/comm")" != bash ]; do
+  while [[ $(cat "/proc/$server/comm") =~ ^(bash|run\.sh|taskset|env)$ ]]; do
     sleep 0.02
   done
   echo "$1, $2, round $3" >&2
-  "$load" run "$1" --protocol "$protocol" --label "$2" --pid "$server" --cpu "$load_cpu" \
-    --duration-s "$duration" --json "$results/$name.json" "${load_flags[@]}" >/dev/null ||
-    echo "run.sh: $name failed" >&2
+  case $1 in
+    documents) run_documents "$2" "$path" ;;
+    *) run_load "$1" "$2" "$path" ;;
+  esac >/dev/null || echo "run.sh: $1 of $2, round $3, failed" >&2
   kill "$server" && wait "$server" || true
   server=
   rm -rf "$results/data"
@@ -67,4 +94,4 @@ for scenario in "${scenarios[@]}"; do
 done
 
 echo "Kernel $(uname -r | cut -d- -f1), $(nproc) CPUs, $rounds rounds of ${duration} s, load before: $(cut -d' ' -f1-3 /proc/loadavg)"
-"$load" summary "$results" --json "$results/summary.out" | tee "$results/summary.md"
+"$load" summary "$results" --against "${AGAINST:-baseline}" --json "$results/summary.out" | tee "$results/summary.md"
