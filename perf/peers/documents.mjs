@@ -8,7 +8,7 @@ import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import * as Y from 'yjs'
 import { generate, keystrokes } from './text.mjs'
-import { Client } from './yjs-client.mjs'
+import { Client, within } from './yjs-client.mjs'
 
 const text = { type: 'string' }
 const { values: options } = parseArgs({
@@ -72,12 +72,13 @@ function must (holds, what) {
   if (!holds) throw new Error(`${options.label}: ${what}`)
 }
 
-/** The document's text, whatever its name, and its state vector: enough to tell two documents apart. */
+/** The document's texts by name and its state vector: enough to tell two documents apart. */
 function digest (update) {
   const doc = new Y.Doc()
   Y.applyUpdate(doc, update)
   must(doc.store.pendingStructs === null, 'an update lacks what it builds on')
-  return Buffer.from(Y.encodeStateVector(doc)).toString('hex') + doc.getText('codemirror').toString()
+  const texts = [...doc.share.keys()].sort().map((name) => [name, doc.getText(name).toString()])
+  return JSON.stringify([Buffer.from(Y.encodeStateVector(doc)).toString('hex'), texts])
 }
 
 /** A client that has the document opens a room with it; taken in when a question behind it is answered. */
@@ -121,7 +122,7 @@ async function typing (name, updates, under_way) {
   const [heard, sent, elapsed] = [[], [], []]
   const figure = await measure(1, async () => {
     const start = performance.now()
-    await new Promise((done, failed) => {
+    const all = new Promise((done, failed) => {
       const next = () => {
         sent.push(performance.now())
         writer.update(updates[sent.length - 1])
@@ -135,6 +136,7 @@ async function typing (name, updates, under_way) {
       writer.onClose = reader.onClose = (code) => failed(new Error(`closed with ${code}`))
       for (let at = 0; at < Math.min(under_way, updates.length); at++) next()
     })
+    await within(all, 'end of the keystrokes')
     return performance.now() - start
   })
   must(digest(Y.mergeUpdates(heard)) === digest(Y.mergeUpdates(updates)), 'the listener has another text')

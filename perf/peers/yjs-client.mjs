@@ -4,6 +4,16 @@ import WebSocket from 'ws'
 
 const [SYNC, STEP_1, STEP_2, UPDATE] = [0, 0, 1, 2]
 const NOTHING = Uint8Array.of(0, 0)
+const PATIENCE_MS = 60_000
+
+/** What `promise` resolves to; rejects if that takes a minute. */
+export function within (promise, what) {
+  let timer
+  const late = new Promise((_, failed) => {
+    timer = setTimeout(() => failed(new Error(`no ${what} within ${PATIENCE_MS / 1000} s`)), PATIENCE_MS)
+  })
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer))
+}
 
 /** A length in groups of seven bits, the low ones first. */
 function lengthBytes (length) {
@@ -58,7 +68,7 @@ export class Client {
   ask (vector) {
     const answer = new Promise((done, failed) => this.#asked.push({ done, failed }))
     this.#socket.send(sync(STEP_1, vector))
-    return answer
+    return within(answer, 'answer')
   }
 
   /** Sends what the server lacks. */
