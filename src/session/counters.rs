@@ -100,6 +100,7 @@ counters! {
     Counter http_requests = "lockstep_http_requests_total", "HTTP requests answered.";
     Counter violations = "lockstep_protocol_violations_total", "Connections closed for what their peer sent.";
     Counter slow_closed = "lockstep_slow_consumers_closed_total", "Connections closed because they did not keep up.";
+    Counter superseded = "lockstep_messages_superseded_total", "Messages left out for members that were behind, because newer ones had taken their place.";
     Counter silent_closed = "lockstep_silent_closed_total", "Connections closed because they were silent for too long.";
     Counter panics = "lockstep_session_panics_total", "Sessions ended by a panic of their own.";
     Counter storage_errors = "lockstep_storage_errors_total", "Records or files that could not be read or written.";

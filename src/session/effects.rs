@@ -11,7 +11,7 @@ use super::MemberId;
 use super::clock::{Instant, Now};
 use super::counters::Counters;
 use super::frame::{FrameKind, Header};
-use super::history::{History, Position, RingPool};
+use super::history::{Class, History, Position, RingPool};
 use super::journal::{self, Recorder};
 
 /// Why a connection is closed: a WebSocket close code (RFC 6455 §7.4) and its reason.
@@ -28,6 +28,15 @@ impl Close {
     pub const fn new(code: u16, reason: &'static str) -> Self {
         Self { code, reason }
     }
+}
+
+/// How something is said that a newer message of its class makes worthless.
+#[derive(Clone, Copy, Debug)]
+pub struct Droppable {
+    /// What a newer message supersedes: it must have the same class.
+    pub class: Class,
+    /// The member that is not told, if any.
+    pub except: Option<MemberId>,
 }
 
 /// One effect on a member or on the world beyond the session.
@@ -207,6 +216,17 @@ impl<'a> Effects<'a> {
         let from = self.history.head();
         let to = self.history.append(kind, parts, self.pool);
         self.outcome.effects.push(Effect::Skip { member, from, to });
+    }
+
+    /// Says something that is worthless once something newer of its class is said. Who keeps up is
+    /// sent it like anything else, in order; who is behind is sent the newest of each class only,
+    /// at its place among the rest. What is dropped does not count as lag.
+    pub fn append_droppable(&mut self, how: Droppable, kind: FrameKind, parts: &[&[u8]]) {
+        let from = self.history.head();
+        let to = self.history.append_droppable(how.class, kind, parts, self.pool);
+        if let Some(member) = how.except {
+            self.outcome.effects.push(Effect::Skip { member, from, to });
+        }
     }
 
     /// Says something to one member: one WebSocket message made of `parts`.

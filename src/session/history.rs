@@ -7,13 +7,21 @@
 //! A history at rest (everything sent) holds no buffer. Rings come from the shard's [`RingPool`]
 //! and go back when the last member has caught up, which in steady state is at the end of every
 //! turn, so a handful of warm buffers serve all sessions of a shard.
+//!
+//! An entry may be *droppable*: worthless once a newer one of its class follows. Who keeps up is sent
+//! it like any other. For who does not, see [`Outbox::condense`](super::Outbox::condense).
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use super::frame::{FrameKind, Header};
 
 /// A place in the stream of bytes a session has said since it was opened.
 pub type Position = u64;
+
+/// Names a class of droppable entries of one session, for example the poses of one user: a newer
+/// entry makes the older ones of its class worthless. Made by the server, not by peers.
+pub type Class = u64;
 
 /// The smallest ring, in bytes. Rings are powers of two.
 pub const RING_BYTES_MIN: usize = 4 << 10;
@@ -23,6 +31,8 @@ const POOLED_RING_BYTES_MAX: usize = 256 << 10;
 const POOLED_RINGS_PER_SIZE: usize = 16;
 /// Room for entry ends that a buffer in the pool may keep.
 const POOLED_ENDS_MAX: usize = 1024;
+/// Entries that are not droppable are looked at together, up to about so many bytes.
+const PIECE_BYTES_MAX: u64 = 16 << 10;
 
 /// What a history holds while it is not at rest.
 #[derive(Debug)]
@@ -30,6 +40,18 @@ struct Buffer {
     ring: Box<[u8]>,
     /// Where each retained entry ends, oldest first.
     ends: VecDeque<Position>,
+    /// Those that are droppable, oldest first.
+    droppables: VecDeque<Droppable>,
+}
+
+/// A droppable entry.
+#[derive(Clone, Copy, Debug)]
+struct Droppable {
+    start: Position,
+    end: Position,
+    class: Class,
+    /// Bytes of droppable entries said before it since the session was opened.
+    before: u64,
 }
 
 /// Rings not in use, by size; one pool a shard.
@@ -49,16 +71,21 @@ impl RingPool {
     fn take(&mut self, bytes: usize) -> Box<Buffer> {
         debug_assert!(bytes.is_power_of_two() && bytes >= RING_BYTES_MIN);
         self.by_size.get_mut(Self::class(bytes)).and_then(Vec::pop).unwrap_or_else(|| {
-            Box::new(Buffer { ring: vec![0; bytes].into_boxed_slice(), ends: VecDeque::new() })
+            Box::new(Buffer {
+                ring: vec![0; bytes].into_boxed_slice(),
+                ends: VecDeque::new(),
+                droppables: VecDeque::new(),
+            })
         })
     }
 
     fn give(&mut self, mut buffer: Box<Buffer>) {
-        debug_assert!(buffer.ends.is_empty());
+        debug_assert!(buffer.ends.is_empty() && buffer.droppables.is_empty());
         if let Some(free) = self.by_size.get_mut(Self::class(buffer.ring.len()))
             && free.len() < POOLED_RINGS_PER_SIZE
         {
             buffer.ends.shrink_to(POOLED_ENDS_MAX);
+            buffer.droppables.shrink_to(POOLED_ENDS_MAX);
             free.push(buffer);
         }
     }
@@ -69,6 +96,7 @@ impl RingPool {
             assert!(free.len() <= POOLED_RINGS_PER_SIZE);
             assert!(free.iter().all(|buffer| buffer.ring.len() == RING_BYTES_MIN << class));
             assert!(free.iter().all(|buffer| buffer.ends.is_empty()));
+            assert!(free.iter().all(|buffer| buffer.droppables.is_empty()));
         }
     }
 }
@@ -80,6 +108,8 @@ pub struct History {
     buffer: Option<Box<Buffer>>,
     tail: Position,
     head: Position,
+    /// Bytes of droppable entries since the session was opened.
+    droppable: u64,
 }
 
 impl History {
@@ -131,6 +161,26 @@ impl History {
         at
     }
 
+    /// Appends one entry that a newer one of the same class makes worthless.
+    ///
+    /// Returns the position after it.
+    pub fn append_droppable(
+        &mut self,
+        class: Class,
+        kind: FrameKind,
+        parts: &[&[u8]],
+        pool: &mut RingPool,
+    ) -> Position {
+        let start = self.head;
+        let end = self.append(kind, parts, pool);
+        if let Some(buffer) = &mut self.buffer {
+            let before = self.droppable;
+            buffer.droppables.push_back(Droppable { start, end, class, before });
+            self.droppable += end - start;
+        }
+        end
+    }
+
     /// The bytes between two positions as at most two slices, in order.
     ///
     /// # Panics
@@ -157,6 +207,67 @@ impl History {
         ends.get(at).copied().unwrap_or(self.head)
     }
 
+    /// The start of the entry that `position` lies inside of; `position` itself on a boundary.
+    pub fn entry_start(&self, position: Position) -> Position {
+        let Some(Buffer { ends, .. }) = self.buffer.as_deref() else { return position };
+        if self.entry_end(position) == position {
+            return position;
+        }
+        let at = ends.partition_point(|&end| end < position);
+        at.checked_sub(1).and_then(|at| ends.get(at)).copied().unwrap_or(self.tail)
+    }
+
+    /// Whether any entry that ends after `position` is droppable.
+    pub fn has_droppable_after(&self, position: Position) -> bool {
+        let newest = self.buffer.as_ref().and_then(|buffer| buffer.droppables.back());
+        newest.is_some_and(|newest| newest.end > position)
+    }
+
+    /// Bytes from `position` to the head, those of droppable entries not counted.
+    ///
+    /// # Panics
+    /// If the range is not retained.
+    pub fn lasting_bytes_after(&self, position: Position) -> u64 {
+        assert!(self.tail <= position && position <= self.head, "range is not retained");
+        let all = self.head - position;
+        let Some(Buffer { droppables, .. }) = self.buffer.as_deref() else { return all };
+        let first = droppables.partition_point(|droppable| droppable.end <= position);
+        let Some(first) = droppables.get(first) else { return all };
+        all - (self.droppable - first.before - position.saturating_sub(first.start))
+    }
+
+    /// What lies between two positions in pieces, in order: droppable entries, each with its class,
+    /// and between them one or more other entries. A piece begins inside of an entry only at `from`,
+    /// and then ends with it. `to` must be a boundary.
+    pub fn pieces(
+        &self,
+        from: Position,
+        to: Position,
+    ) -> impl Iterator<Item = (Range<Position>, Option<Class>)> {
+        debug_assert!(from >= to || self.entry_end(to) == to, "half an entry");
+        let droppables = self.buffer.as_ref().map(|buffer| &buffer.droppables);
+        let first =
+            droppables.map_or(0, |all| all.partition_point(|droppable| droppable.end <= from));
+        let mut droppables =
+            droppables.into_iter().flat_map(move |all| all.range(first..)).peekable();
+        let mut at = from;
+        std::iter::from_fn(move || {
+            if at >= to {
+                return None;
+            }
+            let start = at;
+            if let Some(droppable) = droppables.next_if(|droppable| droppable.start <= start) {
+                at = droppable.end;
+                return Some((start..at, Some(droppable.class)));
+            }
+            let stop = droppables.peek().map_or(to, |droppable| droppable.start.min(to));
+            let rest = self.entry_end(start);
+            at =
+                if rest > start { rest } else { self.entry_end(stop.min(start + PIECE_BYTES_MAX)) };
+            Some((start..at, None))
+        })
+    }
+
     /// Length of the newest entry, in bytes; 0 if none is retained.
     pub fn last_entry_len(&self) -> usize {
         let Some(buffer) = &self.buffer else { return 0 };
@@ -167,12 +278,15 @@ impl History {
     /// Forgets whole entries before `position`, the cursor of the slowest member. An emptied ring
     /// goes back to the pool.
     pub fn trim(&mut self, position: Position, pool: &mut RingPool) {
-        let Some(Buffer { ends, .. }) = self.buffer.as_deref_mut() else { return };
+        let Some(Buffer { ends, droppables, .. }) = self.buffer.as_deref_mut() else { return };
         while let Some(&end) = ends.front()
             && end <= position
         {
             self.tail = end;
             ends.pop_front();
+        }
+        while droppables.front().is_some_and(|droppable| droppable.end <= self.tail) {
+            droppables.pop_front();
         }
         if self.is_empty()
             && let Some(buffer) = self.buffer.take()
@@ -184,7 +298,7 @@ impl History {
     /// What must hold between any two calls.
     pub fn invariants(&self) {
         assert!(self.tail <= self.head);
-        let Some(Buffer { ring, ends }) = self.buffer.as_deref() else {
+        let Some(Buffer { ring, ends, droppables }) = self.buffer.as_deref() else {
             return assert!(self.is_empty());
         };
         assert!(ring.len().is_power_of_two());
@@ -193,6 +307,16 @@ impl History {
         assert_eq!(ends.back().copied().unwrap_or(self.head), self.head);
         assert!(ends.front().is_none_or(|&first| first > self.tail));
         assert!(ends.iter().is_sorted());
+        let mut after = self.tail;
+        let mut sum = droppables.front().map_or(self.droppable, |first| first.before);
+        for droppable in droppables {
+            assert!(after <= droppable.start && droppable.start < droppable.end);
+            assert_eq!(self.entry_end(droppable.start + 1), droppable.end, "not an entry");
+            assert_eq!(droppable.before, sum);
+            sum += droppable.end - droppable.start;
+            after = droppable.end;
+        }
+        assert_eq!(sum, self.droppable);
     }
 
     /// The buffer with room for `more` bytes; a larger one if need be.
@@ -215,6 +339,7 @@ impl History {
         }
         if let Some(mut old) = self.buffer.take() {
             std::mem::swap(&mut old.ends, &mut larger.ends);
+            std::mem::swap(&mut old.droppables, &mut larger.droppables);
             pool.give(old);
         }
         self.buffer = Some(larger);

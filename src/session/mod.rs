@@ -23,8 +23,8 @@ mod tests;
 
 pub use clock::{Instant, Now};
 pub use counters::Counters;
-pub use effects::{Close, Effects, Outcome};
-pub use history::{History, Position, RingPool};
+pub use effects::{Close, Droppable, Effects, Outcome};
+pub use history::{Class, History, Position, RingPool};
 pub use outbox::Outbox;
 
 /// A connection's seat in its session, as the shard names it.

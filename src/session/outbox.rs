@@ -3,20 +3,31 @@
 //! Each item is tagged with the [`Position`] in the session's history it belongs after, so a client
 //! sees replies and broadcasts in exactly the order of events. A connection at rest has no outbox;
 //! drained ones go back to the shard's pool.
+//!
+//! A member that is behind holds up no ring for droppable entries: [`Outbox::condense`] takes over
+//! what it has missed, without what newer entries have made worthless.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::ops::Range;
 
 use bytes::Bytes;
 use smallvec::{Array, SmallVec};
 
 use super::frame::{FrameKind, Header};
-use super::history::{History, Position};
+use super::history::{Class, History, Position};
+use super::map::Map;
 
 /// Slices one send may consist of: bounds the work of a single SENDMSG.
 pub const SLICES_PER_SEND_MAX: usize = 8;
 /// Private bytes an emptied outbox may keep allocated.
 const REST_BYTES_MAX: usize = 16 << 10;
+/// Pieces of history that were taken over are joined up to this size, in bytes: it bounds what is
+/// still sent of them to a member that is closed.
+const JOINED_BYTES_MAX: usize = 16 << 10;
+/// Condensing is due at the latest when a member has missed this much since it was last done, in
+/// bytes: bounds the ring that one who is behind holds for droppable entries.
+const CONDENSED_BYTES_MAX: usize = 1 << 20;
 
 /// Slices of one planned send; they borrow from the history and the outbox.
 pub type Slices<'a> = SmallVec<[IoSlice<'a>; SLICES_PER_SEND_MAX]>;
@@ -34,9 +45,21 @@ enum Body {
     Skip { to: Position },
 }
 
+/// Why a connection is sent something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// It is for this connection alone.
+    Reply,
+    /// The session has said it, and the member was behind.
+    Missed,
+    /// The same, and it is droppable.
+    Droppable(Class),
+}
+
 #[derive(Debug)]
 struct Item {
     at: Position,
+    origin: Origin,
     body: Body,
 }
 
@@ -62,6 +85,8 @@ pub struct Outbox {
     front_sent: usize,
     /// Bytes not sent yet, shared ones included.
     queued: usize,
+    /// Those of them that were taken over from the history.
+    missed: usize,
 }
 
 impl Outbox {
@@ -78,6 +103,18 @@ impl Outbox {
     /// Bytes not sent yet.
     pub fn queued_bytes(&self) -> usize {
         self.queued
+    }
+
+    /// Bytes of the session's history that wait here since [`Outbox::condense`].
+    pub fn missed_bytes(&self) -> usize {
+        self.missed
+    }
+
+    /// Whether anything waits, here or in the history after `cursor`, that may not be dropped.
+    pub fn has_lasting(&self, cursor: Cursor, history: &History) -> bool {
+        let lasts = |item: &Item| !matches!(item.origin, Origin::Droppable(_)) && item.len() > 0;
+        self.items.iter().any(lasts)
+            || cursor.is_some_and(|cursor| history.lasting_bytes_after(cursor) > 0)
     }
 
     /// Queues raw bytes to be sent after history position `at`.
@@ -104,7 +141,7 @@ impl Outbox {
     pub fn push_shared(&mut self, at: Position, bytes: Bytes) {
         if !bytes.is_empty() {
             self.queued += bytes.len();
-            self.push_item(at, Body::Shared(bytes));
+            self.push_item(at, Origin::Reply, Body::Shared(bytes));
         }
     }
 
@@ -118,7 +155,7 @@ impl Outbox {
             *end = to;
             return;
         }
-        self.push_item(from, Body::Skip { to });
+        self.push_item(from, Origin::Reply, Body::Skip { to });
     }
 
     /// Forgets everything, keeping a modest buffer for the next use.
@@ -126,26 +163,166 @@ impl Outbox {
         self.items.clear();
         self.bytes.clear();
         self.bytes.shrink_to(REST_BYTES_MAX);
-        (self.start, self.front_sent, self.queued) = (0, 0, 0);
+        (self.start, self.front_sent, self.queued, self.missed) = (0, 0, 0, 0);
+    }
+
+    /// Whether it is time to [`Outbox::condense`] for a member that has missed what follows `cursor`
+    /// and more than `missed_min` bytes of it. It is not while much waits here, all of which would be
+    /// copied: so a byte that is said is copied a few times at most.
+    pub fn is_condensing_due(
+        private_bytes: usize,
+        cursor: Position,
+        missed_min: usize,
+        history: &History,
+    ) -> bool {
+        let due = private_bytes.min(CONDENSED_BYTES_MAX).max(missed_min);
+        history.head() - cursor > due as u64 && history.has_droppable_after(cursor)
+    }
+
+    /// Takes over what the member has missed, all that the history has after `cursor`, in order with
+    /// what waits here; the cursor moves to the head. Of droppable entries of one class only the
+    /// newest stays, at its place, besides one that has begun to be sent. Returns how many went.
+    pub fn condense(&mut self, cursor: &mut Position, history: &History) -> usize {
+        let from = std::mem::replace(cursor, history.head());
+        self.take_over(from, history);
+        self.drop_superseded()
+    }
+
+    fn take_over(&mut self, mut cursor: Position, history: &History) {
+        let old = std::mem::take(self);
+        let (private, missed) = (old.private_bytes(), history.head() - cursor);
+        self.bytes.reserve_exact(private + missed as usize);
+        self.front_sent = old.front_sent;
+        let begun = cursor - history.entry_start(cursor);
+        if begun > 0 {
+            self.front_sent = begun as usize;
+        }
+        let (mut start, mut sent) = (old.start, old.front_sent);
+        for item in old.items {
+            self.take_pieces(cursor..item.at, history);
+            cursor = cursor.max(item.at);
+            match item.body {
+                Body::Skip { to } => {
+                    cursor = cursor.max(to);
+                    continue;
+                }
+                Body::Private { len } => {
+                    self.bytes.extend_from_slice(&old.bytes[start..start + len - sent]);
+                    start += len - sent;
+                }
+                Body::Shared(_) => {}
+            }
+            sent = 0;
+            self.items.push_back(item);
+        }
+        self.take_pieces(cursor..history.head(), history);
+        (self.queued, self.missed) = self.count();
+    }
+
+    fn take_pieces(&mut self, range: Range<Position>, history: &History) {
+        for (piece, class) in history.pieces(range.start, range.end) {
+            let (first, second) = history.slices(piece.start, piece.end);
+            self.bytes.extend_from_slice(first);
+            self.bytes.extend_from_slice(second);
+            // One that has begun is the first of all.
+            let len = (piece.end - history.entry_start(piece.start)) as usize;
+            let origin = class.map_or(Origin::Missed, Origin::Droppable);
+            self.push_item(piece.start, origin, Body::Private { len });
+        }
+    }
+
+    /// Forgets droppable entries that a newer one supersedes, and joins what is left of the rest.
+    fn drop_superseded(&mut self) -> usize {
+        let old = std::mem::take(&mut self.items);
+        let (mut newest, begun) = (Map::default(), usize::from(self.front_sent > 0));
+        let mut dropped = 0;
+        for (at, item) in old.iter().enumerate().skip(begun) {
+            if let Origin::Droppable(class) = item.origin {
+                newest.insert(class, at);
+            }
+        }
+        let (mut read, mut write, mut sent) = (self.start, self.start, self.front_sent);
+        for (at, item) in old.into_iter().enumerate() {
+            let Body::Private { len } = item.body else {
+                sent = 0;
+                self.items.push_back(item);
+                continue;
+            };
+            let bytes = read..read + len - std::mem::take(&mut sent);
+            read = bytes.end;
+            if let Origin::Droppable(class) = item.origin
+                && newest.get(&class).is_some_and(|&newest| newest > at)
+                && at >= begun
+            {
+                dropped += 1;
+                continue;
+            }
+            let to = write;
+            write += bytes.len();
+            self.bytes.copy_within(bytes, to);
+            self.join_or_push(item, len);
+        }
+        self.bytes.truncate(write);
+        (self.queued, self.missed) = self.count();
+        dropped
+    }
+
+    /// Adds private bytes, to the last item if both are of the history and small.
+    fn join_or_push(&mut self, item: Item, len: usize) {
+        if item.origin == Origin::Missed
+            && let Some(Item {
+                origin: Origin::Missed, body: Body::Private { len: joined }, ..
+            }) = self.items.back_mut()
+            && *joined + len <= JOINED_BYTES_MAX
+        {
+            *joined += len;
+            return;
+        }
+        self.items.push_back(item);
+    }
+
+    /// Private bytes not sent yet.
+    pub fn private_bytes(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
+    /// Bytes not sent yet, and those of them that are missed.
+    fn count(&self) -> (usize, usize) {
+        let missed = self.items.iter().filter(|item| item.origin != Origin::Reply);
+        let first = self.items.front().is_some_and(|item| item.origin != Origin::Reply);
+        let missed_sent = if first { self.front_sent } else { 0 };
+        let queued = self.items.iter().map(Item::len).sum::<usize>() - self.front_sent;
+        (queued, missed.map(Item::len).sum::<usize>() - missed_sent)
+    }
+
+    /// What was missed waits like any reply: it is not of the session's history any more.
+    fn forget_origins(&mut self) {
+        self.missed = 0;
+        for item in &mut self.items {
+            item.origin = Origin::Reply;
+        }
     }
 
     /// Makes the outbox independent of the history, for a member that stops listening at `cursor`.
     ///
-    /// If the member has missed at most `bytes_max` bytes of history, those are copied, in order
-    /// with what waits here. Otherwise all is forgotten but the rest of the frame that has begun,
+    /// If the member has missed at most `bytes_max` bytes of history, those are sent, in order with
+    /// what waits here. Otherwise all is forgotten but the rest of the frame that has begun,
     /// since half a frame would make all that follows unreadable.
     pub fn detach(&mut self, cursor: Position, history: &History, bytes_max: u64) {
         let head = history.head();
-        if head - cursor > bytes_max {
-            return self.keep_begun(cursor, history);
+        if head - cursor + self.missed as u64 > bytes_max {
+            self.keep_begun(cursor, history);
+        } else {
+            self.copy_in_order(Some(cursor), head, head, history);
         }
-        self.copy_in_order(Some(cursor), head, head, history);
+        self.forget_origins();
     }
 
     /// Makes the outbox the first that is sent in another session: all of the history between
     /// `cursor` and `to` is copied, in order with what waits here, and belongs after position zero.
     pub fn carry_over(&mut self, cursor: Cursor, to: Position, history: &History) {
         self.copy_in_order(cursor, to, 0, history);
+        self.forget_origins();
     }
 
     /// Copies the history between the cursor and `to`, in order with what waits here. All of it is
@@ -155,7 +332,7 @@ impl Outbox {
             self.copy_history(&mut cursor, item.at, at, history);
             match item.body {
                 Body::Skip { to } => cursor = cursor.map(|from| from.max(to)),
-                body => self.items.push_back(Item { at, body }),
+                body => self.items.push_back(Item { at, body, ..item }),
             }
         }
         self.copy_history(&mut cursor, to, at, history);
@@ -166,7 +343,7 @@ impl Outbox {
     fn keep_begun(&mut self, cursor: Position, history: &History) {
         let front = self.items.front().filter(|front| front.at <= cursor);
         let kept = match front {
-            Some(&Item { at, body: Body::Shared(_) }) => {
+            Some(&Item { at, body: Body::Shared(_), .. }) => {
                 let shared = |item: &&Item| item.at == at && matches!(item.body, Body::Shared(_));
                 self.items.iter().take_while(shared).count()
             }
@@ -178,7 +355,7 @@ impl Outbox {
             _ => 0,
         };
         self.bytes.truncate(self.start + private);
-        self.queued = self.items.iter().map(Item::len).sum::<usize>() - self.front_sent;
+        (self.queued, self.missed) = self.count();
         if kept == 0 {
             let (at, end) = (history.head(), history.entry_end(cursor));
             self.copy_history(&mut Some(cursor), end, at, history);
@@ -235,30 +412,43 @@ impl Outbox {
         history: &'a History,
         visit: &mut dyn FnMut(&'a [u8]) -> bool,
     ) {
-        let mut private = self.start;
+        // Private bytes that follow each other are one slice.
+        let mut private = self.start..self.start;
         let mut sent = self.front_sent;
         for item in &self.items {
+            let is_private = matches!(item.body, Body::Private { .. } | Body::Skip { .. });
+            let is_next = cursor.is_none_or(|cursor| cursor >= item.at);
+            if !(is_private && is_next) && !self.visit_private(&mut private, visit) {
+                return;
+            }
             if !visit_history(&mut cursor, item.at, history, visit) {
                 return;
             }
-            let slice = match &item.body {
-                Body::Private { len } => {
-                    let slice = &self.bytes[private..private + len - sent];
-                    private += slice.len();
-                    slice
+            match &item.body {
+                Body::Private { len } => private.end += len - sent,
+                Body::Shared(bytes) => {
+                    if !visit(&bytes[sent..]) {
+                        return;
+                    }
                 }
-                Body::Shared(bytes) => &bytes[sent..],
-                Body::Skip { to } => {
-                    cursor = cursor.map(|from| from.max(*to));
-                    &[]
-                }
-            };
-            sent = 0;
-            if !(slice.is_empty() || visit(slice)) {
-                return;
+                Body::Skip { to } => cursor = cursor.map(|from| from.max(*to)),
             }
+            sent = 0;
         }
-        visit_history(&mut cursor, history.head(), history, visit);
+        if self.visit_private(&mut private, visit) {
+            visit_history(&mut cursor, history.head(), history, visit);
+        }
+    }
+
+    /// Visits private bytes that were passed over, and begins anew behind them.
+    fn visit_private<'a>(
+        &'a self,
+        range: &mut Range<usize>,
+        visit: &mut dyn FnMut(&'a [u8]) -> bool,
+    ) -> bool {
+        let slice = &self.bytes[range.clone()];
+        range.start = range.end;
+        slice.is_empty() || visit(slice)
     }
 
     /// Accounts for `sent` bytes that the kernel took of the last plan.
@@ -294,6 +484,9 @@ impl Outbox {
             }
             self.front_sent += step;
             self.queued -= step;
+            if item.origin != Origin::Reply {
+                self.missed -= step;
+            }
             sent -= step;
             if self.front_sent < len {
                 return;
@@ -312,7 +505,6 @@ impl Outbox {
                 Body::Skip { to } => assert!(to >= item.at),
             }
         }
-        let queued: usize = self.items.iter().map(Item::len).sum();
         assert!(
             self.front_sent == 0 || self.items.front().is_some_and(|i| self.front_sent < i.len())
         );
@@ -320,20 +512,20 @@ impl Outbox {
             matches!(self.items.front(), Some(Item { body: Body::Private { .. }, .. }));
         let front_private_sent = if front_private { self.front_sent } else { 0 };
         assert_eq!(self.bytes.len() - self.start, private - front_private_sent);
-        assert_eq!(self.queued, queued - self.front_sent);
+        assert_eq!((self.queued, self.missed), self.count());
         assert!(self.items.iter().is_sorted_by_key(|item| item.at));
     }
 
     fn note(&mut self, at: Position, len: usize) {
         if len > 0 {
             self.queued += len;
-            self.push_item(at, Body::Private { len });
+            self.push_item(at, Origin::Reply, Body::Private { len });
         }
     }
 
-    fn push_item(&mut self, at: Position, body: Body) {
+    fn push_item(&mut self, at: Position, origin: Origin, body: Body) {
         debug_assert!(self.items.back().is_none_or(|last| last.at <= at));
-        self.items.push_back(Item { at, body });
+        self.items.push_back(Item { at, origin, body });
     }
 
     fn pop(&mut self) {

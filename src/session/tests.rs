@@ -8,15 +8,17 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::frame::{FrameKind, Header};
-use super::history::{History, Position, RING_BYTES_MIN, RingPool};
+use super::history::{Class, History, Position, RING_BYTES_MIN, RingPool};
 use super::outbox::{Cursor, Outbox, SLICES_PER_SEND_MAX, Slices};
 
 const MEMBERS: usize = 4;
+/// Classes of what is droppable.
+const CLASSES: u64 = 3;
 
 #[derive(Clone, Debug)]
 enum Step {
     /// Says something to all who listen, but for one.
-    Append { payload: Payload, except: Option<usize> },
+    Append { payload: Payload, except: Option<usize>, class: Option<Class> },
     /// Says something to one member.
     Reply { to: usize, payload: Payload },
     /// The same, from bytes shared by others, in pieces.
@@ -33,6 +35,8 @@ enum Step {
     CarryOver { member: usize },
     /// The connection is gone, and a new one takes its place.
     Replace { member: usize },
+    /// The member is behind, and what newer entries have made worthless is not sent to it.
+    Condense { member: usize },
     /// Forgets what everybody was sent.
     Trim,
 }
@@ -57,8 +61,10 @@ fn payload() -> impl Strategy<Value = Payload> {
 fn step() -> impl Strategy<Value = Step> {
     let member = 0..MEMBERS;
     let except = prop::option::weighted(0.3, member.clone());
+    let class = prop::option::weighted(0.6, 0..CLASSES);
     prop_oneof![
-        12 => (payload(), except).prop_map(|(payload, except)| Step::Append { payload, except }),
+        16 => (payload(), except, class)
+            .prop_map(|(payload, except, class)| Step::Append { payload, except, class }),
         6 => (member.clone(), payload()).prop_map(|(to, payload)| Step::Reply { to, payload }),
         3 => (member.clone(), payload(), 1..5usize)
             .prop_map(|(to, payload, pieces)| Step::Share { to, payload, pieces }),
@@ -68,7 +74,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (member.clone(), prop_oneof![0..2_000u64, 0..200_000u64])
             .prop_map(|(member, bytes_max)| Step::Leave { member, bytes_max }),
         2 => member.clone().prop_map(|member| Step::CarryOver { member }),
-        2 => member.prop_map(|member| Step::Replace { member }),
+        2 => member.clone().prop_map(|member| Step::Replace { member }),
+        5 => member.prop_map(|member| Step::Condense { member }),
         4 => Just(Step::Trim),
     ]
 }
@@ -81,21 +88,47 @@ struct Member {
     left: bool,
     received: Vec<u8>,
     expected: Vec<u8>,
-    /// Where each frame of `expected` ends.
-    frames: Vec<usize>,
+    /// Where each frame of `expected` ends, and its class if it is droppable.
+    frames: Vec<(usize, Option<Class>)>,
 }
 
 impl Member {
-    fn expect(&mut self, frame: &[u8]) {
+    fn expect(&mut self, frame: &[u8], class: Option<Class>) {
         self.expected.extend_from_slice(frame);
-        self.frames.push(self.expected.len());
+        self.frames.push((self.expected.len(), class));
+    }
+
+    fn has_frame_end(&self, at: usize) -> bool {
+        self.frames.iter().any(|&(end, _)| end == at)
+    }
+
+    /// Expects no more what a newer frame of its class supersedes, unless it has begun to be sent.
+    /// How many frames that are.
+    fn expect_newest(&mut self) -> usize {
+        let frames = std::mem::take(&mut self.frames);
+        let expected = std::mem::take(&mut self.expected);
+        let mut start = 0;
+        for (at, &(end, class)) in frames.iter().enumerate() {
+            let is_newest = frames[at + 1..].iter().all(|&(_, newer)| newer != class);
+            if start < self.received.len() || class.is_none() || is_newest {
+                self.expect(&expected[start..end], class);
+            }
+            start = end;
+        }
+        frames.len() - self.frames.len()
+    }
+
+    /// What it was to be sent belongs to no session any more.
+    fn forget_classes(&mut self) {
+        self.frames.iter_mut().for_each(|(_, class)| *class = None);
     }
 
     /// Where the frame that was sent last ends, begun or sent in full.
     fn frame_begun(&self) -> usize {
         let received = self.received.len();
         let begun = received > 0;
-        self.frames.iter().copied().find(|&end| begun && end >= received).unwrap_or(received)
+        let mut ends = self.frames.iter().map(|&(end, _)| end);
+        ends.find(|&end| begun && end >= received).unwrap_or(received)
     }
 
     /// One send, of which `part` is taken; whether anything was planned.
@@ -122,7 +155,7 @@ struct Model {
     /// Everything ever appended, from `base` on, and where each entry ends.
     said: VecDeque<u8>,
     base: Position,
-    ends: VecDeque<Position>,
+    ends: VecDeque<(Position, Option<Class>)>,
     frames_made: usize,
 }
 
@@ -142,7 +175,7 @@ impl Model {
 
     fn apply(&mut self, step: Step) {
         match step {
-            Step::Append { payload, except } => self.append(&payload, except),
+            Step::Append { payload, except, class } => self.append(&payload, except, class),
             Step::Reply { to, payload } => self.reply(to, &payload),
             Step::Share { to, payload, pieces } => self.share(to, &payload, pieces),
             Step::Listen { member } => {
@@ -163,7 +196,16 @@ impl Model {
                     member.outbox.carry_over(cursor, self.history.head(), &self.history);
                     let kept = member.received.len() + member.outbox.queued_bytes();
                     assert_eq!(kept, member.expected.len());
+                    member.forget_classes();
                 }
+            }
+            Step::Condense { member } => {
+                let Member { outbox, cursor: Some(cursor), .. } = &mut self.members[member] else {
+                    return;
+                };
+                let dropped = outbox.condense(cursor, &self.history);
+                assert_eq!(*cursor, self.history.head());
+                assert_eq!(self.members[member].expect_newest(), dropped);
             }
             Step::Replace { member } => {
                 let mut outbox = std::mem::take(&mut self.members[member].outbox);
@@ -174,19 +216,22 @@ impl Model {
         }
     }
 
-    fn append(&mut self, payload: &Payload, except: Option<usize>) {
+    fn append(&mut self, payload: &Payload, except: Option<usize>, class: Option<Class>) {
         let (kind, parts, frame) = self.frame(payload);
         let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
         let from = self.history.head();
-        let to = self.history.append(kind, &parts, &mut self.pool);
+        let to = match class {
+            Some(class) => self.history.append_droppable(class, kind, &parts, &mut self.pool),
+            None => self.history.append(kind, &parts, &mut self.pool),
+        };
         assert_eq!(to, from + frame.len() as u64);
         assert_eq!(self.history.last_entry_len(), frame.len());
         self.said.extend(&frame);
-        self.ends.push_back(to);
+        self.ends.push_back((to, class));
         for (index, member) in self.members.iter_mut().enumerate() {
             match member.cursor {
                 Some(_) if except == Some(index) => member.outbox.push_skip(from, to),
-                Some(_) => member.expect(&frame),
+                Some(_) => member.expect(&frame, class),
                 None => {}
             }
         }
@@ -201,7 +246,7 @@ impl Model {
             return;
         }
         member.outbox.push_frame(at, kind, &parts);
-        member.expect(&frame);
+        member.expect(&frame, None);
     }
 
     fn share(&mut self, to: usize, payload: &Payload, pieces: usize) {
@@ -217,7 +262,7 @@ impl Model {
             let end = whole.len().min(start + piece);
             member.outbox.push_shared(at, whole.slice(start..end));
         }
-        member.expect(&frame);
+        member.expect(&frame, None);
     }
 
     fn flush(&mut self, member: usize) {
@@ -233,7 +278,7 @@ impl Model {
         const CLOSE: &[u8] = b"\x88\x02\x03\xE8";
         let member = &mut self.members[index];
         let Some(cursor) = member.cursor.take() else { return };
-        let lag = self.history.head() - cursor;
+        let lag = self.history.head() - cursor + member.outbox.missed_bytes() as u64;
         let begun = member.frame_begun();
         member.outbox.detach(cursor, &self.history, bytes_max);
         member.outbox.invariants();
@@ -242,10 +287,11 @@ impl Model {
             assert_eq!(kept, member.expected.len(), "little was missed, so all of it is sent");
         }
         assert!(kept >= begun, "the frame that has begun is finished");
-        assert!(kept == begun || member.frames.contains(&kept), "the stream is cut inside a frame");
+        assert!(kept == begun || member.has_frame_end(kept), "the stream is cut inside a frame");
         member.expected.truncate(kept);
-        member.frames.retain(|&end| end <= kept);
-        member.expect(CLOSE);
+        member.frames.retain(|&(end, _)| end <= kept);
+        member.expect(CLOSE, None);
+        member.forget_classes();
         member.outbox.push(Position::MAX, &[CLOSE]);
         member.left = true;
     }
@@ -254,8 +300,10 @@ impl Model {
         let head = self.history.head();
         let slowest = self.members.iter().filter_map(|member| member.cursor).min().unwrap_or(head);
         self.history.trim(slowest, &mut self.pool);
-        while self.ends.front().is_some_and(|&end| end <= slowest) {
-            let end = self.ends.pop_front().unwrap_or_default();
+        while let Some(&(end, _)) = self.ends.front()
+            && end <= slowest
+        {
+            self.ends.pop_front();
             self.said.drain(..(end - self.base) as usize);
             self.base = end;
         }
@@ -274,21 +322,88 @@ impl Model {
         for member in &self.members {
             member.outbox.invariants();
             assert!(member.expected.starts_with(&member.received), "the stream went wrong");
+            if let Some(cursor) = member.cursor {
+                self.check_lasting(cursor);
+            }
         }
+    }
+
+    /// What the history counts of an entry that has begun is what is left of it.
+    fn check_lasting(&self, cursor: Position) {
+        let (mut lasting, mut has_droppable, mut start) = (0, false, self.base);
+        for &(end, class) in &self.ends {
+            if end > cursor && class.is_none() {
+                lasting += end - start.max(cursor);
+            }
+            has_droppable |= end > cursor && class.is_some();
+            start = end;
+        }
+        assert_eq!(self.history.lasting_bytes_after(cursor), lasting);
+        assert_eq!(self.history.has_droppable_after(cursor), has_droppable);
     }
 
     fn check_entries(&self) {
         let (first, second) = self.history.slices(self.history.tail(), self.history.head());
         assert!(self.said.iter().eq(first.iter().chain(second)));
         let mut start = self.base;
-        for &end in &self.ends {
+        for &(end, _) in &self.ends {
             assert_eq!(self.history.entry_end(start), start);
+            assert_eq!(self.history.entry_start(start), start);
+            assert_eq!(self.history.entry_start(end), end);
+            assert_eq!(self.history.entry_start(end - 1), start);
             assert_eq!(self.history.entry_end(start + 1), end);
             assert_eq!(self.history.entry_end(end - 1), if end - 1 == start { start } else { end });
             assert_eq!(self.history.entry_end(end), end);
             start = end;
         }
     }
+}
+
+fn said(history: &mut History, pool: &mut RingPool, class: Option<Class>, text: &str) {
+    match class {
+        Some(class) => {
+            history.append_droppable(class, FrameKind::Text, &[text.as_bytes()], pool);
+        }
+        None => drop(history.append(FrameKind::Text, &[text.as_bytes()], pool)),
+    }
+}
+
+#[test]
+fn who_is_behind_is_sent_the_newest_of_each_class_at_its_place() {
+    let (mut history, mut pool) = (History::new(), RingPool::default());
+    let (mut outbox, mut cursor) = (Outbox::new(), 0);
+    for (class, text) in
+        [(Some(1), "a1"), (None, "X"), (Some(2), "b1"), (Some(1), "a2"), (None, "Y")]
+    {
+        said(&mut history, &mut pool, class, text);
+    }
+    assert_eq!(outbox.condense(&mut cursor, &history), 1);
+    history.trim(cursor, &mut pool);
+    assert_eq!(history.capacity(), 0, "it holds no ring");
+    assert_eq!(outbox.missed_bytes(), 3 + 4 + 4 + 3);
+    said(&mut history, &mut pool, Some(2), "b2");
+    outbox.push_frame(history.head(), FrameKind::Text, &[b"to it alone"]);
+    said(&mut history, &mut pool, Some(3), "c1");
+    assert_eq!(outbox.condense(&mut cursor, &history), 1);
+    assert_eq!(
+        outbox.unsent(),
+        b"\x81\x01X\x81\x02a2\x81\x01Y\x81\x02b2\x81\x0bto it alone\x81\x02c1"
+    );
+}
+
+#[test]
+fn what_has_begun_to_be_sent_stays() {
+    let (mut history, mut pool) = (History::new(), RingPool::default());
+    let (mut outbox, mut cursor) = (Outbox::new(), 1);
+    said(&mut history, &mut pool, Some(1), "a1");
+    said(&mut history, &mut pool, Some(1), "a2");
+    said(&mut history, &mut pool, Some(1), "a3");
+    assert_eq!(outbox.condense(&mut cursor, &history), 1);
+    assert_eq!(outbox.unsent(), b"\x02a1\x81\x02a3");
+    assert!(!outbox.has_lasting(Some(cursor), &history));
+    assert_eq!(history.lasting_bytes_after(0), 0);
+    outbox.detach(cursor, &history, 0);
+    assert_eq!(outbox.unsent(), b"\x02a1", "one that leaves is sent what has begun");
 }
 
 proptest! {

@@ -8,7 +8,7 @@ use super::wheel::TimerId;
 use crate::codec::websocket::Decoder;
 use crate::net::{GENERATION_MASK, Token};
 use crate::session::outbox::Cursor;
-use crate::session::{Instant, Outbox};
+use crate::session::{History, Instant, Outbox};
 
 /// One connection.
 #[derive(Debug)]
@@ -113,6 +113,39 @@ impl<S> Connection<S> {
 
     pub(super) fn has_output(&self) -> bool {
         self.outbox.as_ref().is_some_and(|outbox| !outbox.is_empty())
+    }
+
+    /// Sorts out which messages newer ones have superseded, if it has missed more than `missed_min`
+    /// bytes and any of them may be dropped; how many went. The outbox is one of the emptied ones if
+    /// it has none.
+    pub(super) fn condense(
+        &mut self,
+        history: &History,
+        missed_min: usize,
+        #[allow(clippy::vec_box)] // as they are used
+        outboxes: &mut Vec<Box<Outbox>>,
+    ) -> usize {
+        let Some(cursor) = &mut self.cursor else { return 0 };
+        let private = self.outbox.as_ref().map_or(0, |outbox| outbox.private_bytes());
+        if !Outbox::is_condensing_due(private, *cursor, missed_min, history) {
+            return 0;
+        }
+        let outbox = self.outbox.get_or_insert_with(|| outboxes.pop().unwrap_or_default());
+        outbox.condense(cursor, history)
+    }
+
+    /// How far it is behind its session, in bytes. What may still be dropped does not count.
+    pub(super) fn lag(&self, history: &History) -> u64 {
+        let missed = self.outbox.as_ref().map_or(0, |outbox| outbox.missed_bytes());
+        missed as u64 + self.cursor.map_or(0, |cursor| history.lasting_bytes_after(cursor))
+    }
+
+    /// Whether anything is still to be sent to it that may not be dropped.
+    pub(super) fn has_lasting_output(&self, history: &History) -> bool {
+        match &self.outbox {
+            Some(outbox) => outbox.has_lasting(self.cursor, history),
+            None => self.cursor.is_some_and(|cursor| history.lasting_bytes_after(cursor) > 0),
+        }
     }
 }
 

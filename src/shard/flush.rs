@@ -15,6 +15,9 @@ use crate::session::outbox::SLICES_PER_SEND_MAX;
 /// Private bytes that may wait for a peer that does not read before we stop reading from it.
 const BACKLOG_BYTES_MAX: usize = 256 << 10;
 
+/// How much a member that is behind may miss before superseded messages are sorted out, in bytes.
+const MISSED_BYTES_MAX: usize = 64 << 10;
+
 /// Slices of one batch; they borrow from histories and outboxes.
 type BatchSlices<'a> = SmallVec<[IoSlice<'a>; SLICES_PER_BATCH_MAX]>;
 
@@ -161,7 +164,10 @@ impl<T: Transport> Shard<T> {
             return;
         }
         if connection.has_output() || connection.blocked {
-            let queued = connection.outbox.as_ref().map_or(0, |outbox| outbox.queued_bytes());
+            let queued = connection
+                .outbox
+                .as_ref()
+                .map_or(0, |outbox| outbox.queued_bytes() - outbox.missed_bytes());
             if queued > BACKLOG_BYTES_MAX && matches!(connection.phase, Phase::Member(_)) {
                 self.pause(index, PAUSED_BACKLOG);
             }
@@ -190,8 +196,8 @@ impl<T: Transport> Shard<T> {
         }
     }
 
-    /// Forgets what every member was sent; closes members that fall too far behind. Sessions with
-    /// members that lag stay in the list.
+    /// Forgets what every member was sent; condenses what members are behind with, and closes those
+    /// that still fall too far behind. Sessions with members that lag stay in the list.
     fn trim_histories(&mut self) {
         let mut dirty = std::mem::take(&mut self.dirty_sessions);
         dirty.retain(|&index| self.trim_history(index));
@@ -206,12 +212,15 @@ impl<T: Transport> Shard<T> {
         let mut too_slow: SmallVec<[u32; 8]> = SmallVec::new();
         let bound = (session.limits.lag_bytes_max + history.last_entry_len()) as u64;
         for &member in &session.members {
-            let Some(connection) = self.connections.get(member) else { continue };
-            let Some(cursor) = connection.cursor else { continue };
-            if connection.blocked && history.head() - cursor > bound {
-                too_slow.push(member);
+            let Some(connection) = self.connections.get_mut(member) else { continue };
+            if connection.blocked {
+                let dropped = connection.condense(history, MISSED_BYTES_MAX, &mut self.outboxes);
+                self.counters.superseded.add(dropped as u64);
+                if connection.lag(history) > bound {
+                    too_slow.push(member);
+                }
             }
-            slowest = slowest.min(cursor);
+            slowest = slowest.min(connection.cursor.unwrap_or(slowest));
         }
         history.trim(slowest, &mut self.rings);
         session.dirty = !history.is_empty();

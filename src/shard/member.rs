@@ -172,7 +172,8 @@ impl<T: Transport> Shard<T> {
         let Some(session) = self.sessions.get(session) else { return };
         let history = &session.history;
         let head = history.head();
-        if cursor == head {
+        let missed = connection.outbox.as_ref().map_or(0, |outbox| outbox.missed_bytes());
+        if cursor == head && missed == 0 {
             return;
         }
         let outbox =

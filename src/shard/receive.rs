@@ -103,6 +103,13 @@ impl<T: Transport> Shard<T> {
         if let Some(connection) = self.connections.resolve(token) {
             connection.blocked = false;
             connection.progress = now;
+            // What it is sent now should not be out of date.
+            if let Phase::Member(seat) = &connection.phase
+                && let Some(session) = self.sessions.get(seat.session)
+            {
+                let dropped = connection.condense(&session.history, 0, &mut self.outboxes);
+                self.counters.superseded.add(dropped as u64);
+            }
             self.mark_dirty(token.index);
         }
     }

@@ -10,7 +10,8 @@ use crate::net::Transport;
 use crate::session::Instant;
 use crate::session::frame::FrameKind;
 
-/// A full socket that takes no byte for this long belongs to a slow consumer.
+/// A full socket that takes no byte for this long, while anything waits that may not be dropped,
+/// belongs to a slow consumer.
 const PROGRESS_MAX: Duration = Duration::from_secs(10);
 /// Time for a closing connection to take its last bytes and go.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
@@ -49,10 +50,16 @@ impl<T: Transport> Shard<T> {
         let now = self.now;
         let Some(connection) = self.connections.get_mut(index) else { return };
         let (since, heard) = (connection.since, connection.heard);
-        let stuck = connection.blocked && now.at >= connection.progress + PROGRESS_MAX;
         let paused = connection.paused;
-        let Phase::Member(seat) = &mut connection.phase else { return };
+        let Phase::Member(seat) = &connection.phase else { return };
         let Some(session) = self.sessions.get(seat.session) else { return };
+        let mut stuck = connection.blocked && now.at >= connection.progress + PROGRESS_MAX;
+        if stuck && !connection.has_lasting_output(&session.history) {
+            // It misses nothing that counts: its time runs from when it does.
+            connection.progress = now.at;
+            stuck = false;
+        }
+        let Phase::Member(seat) = &mut connection.phase else { return };
         let (protocol, rate) = (session.protocol, session.limits.messages_per_second_max);
         let liveness = &protocol.liveness;
         if stuck {
