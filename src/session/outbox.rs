@@ -87,6 +87,8 @@ pub struct Outbox {
     queued: usize,
     /// Those of them that were taken over from the history.
     missed: usize,
+    /// Those of them that may be dropped.
+    droppable: usize,
 }
 
 impl Outbox {
@@ -112,8 +114,7 @@ impl Outbox {
 
     /// Whether anything waits, here or in the history after `cursor`, that may not be dropped.
     pub fn has_lasting(&self, cursor: Cursor, history: &History) -> bool {
-        let lasts = |item: &Item| !matches!(item.origin, Origin::Droppable(_)) && item.len() > 0;
-        self.items.iter().any(lasts)
+        self.queued > self.droppable
             || cursor.is_some_and(|cursor| history.lasting_bytes_after(cursor) > 0)
     }
 
@@ -163,7 +164,8 @@ impl Outbox {
         self.items.clear();
         self.bytes.clear();
         self.bytes.shrink_to(REST_BYTES_MAX);
-        (self.start, self.front_sent, self.queued, self.missed) = (0, 0, 0, 0);
+        (self.start, self.front_sent) = (0, 0);
+        (self.queued, self.missed, self.droppable) = (0, 0, 0);
     }
 
     /// Whether it is time to [`Outbox::condense`] for a member that has missed what follows `cursor`
@@ -216,7 +218,7 @@ impl Outbox {
             self.items.push_back(item);
         }
         self.take_pieces(cursor..history.head(), history);
-        (self.queued, self.missed) = self.count();
+        (self.queued, self.missed, self.droppable) = self.count();
     }
 
     fn take_pieces(&mut self, range: Range<Position>, history: &History) {
@@ -263,7 +265,7 @@ impl Outbox {
             self.join_or_push(item, len);
         }
         self.bytes.truncate(write);
-        (self.queued, self.missed) = self.count();
+        (self.queued, self.missed, self.droppable) = self.count();
         dropped
     }
 
@@ -286,18 +288,22 @@ impl Outbox {
         self.bytes.len() - self.start
     }
 
-    /// Bytes not sent yet, and those of them that are missed.
-    fn count(&self) -> (usize, usize) {
-        let missed = self.items.iter().filter(|item| item.origin != Origin::Reply);
-        let first = self.items.front().is_some_and(|item| item.origin != Origin::Reply);
-        let missed_sent = if first { self.front_sent } else { 0 };
-        let queued = self.items.iter().map(Item::len).sum::<usize>() - self.front_sent;
-        (queued, missed.map(Item::len).sum::<usize>() - missed_sent)
+    /// Bytes not sent yet, those of them that are missed, and those that may be dropped.
+    fn count(&self) -> (usize, usize, usize) {
+        let (mut queued, mut missed, mut droppable) = (0, 0, 0);
+        let mut sent = self.front_sent;
+        for item in &self.items {
+            let len = item.len() - std::mem::take(&mut sent);
+            queued += len;
+            missed += if item.origin == Origin::Reply { 0 } else { len };
+            droppable += if matches!(item.origin, Origin::Droppable(_)) { len } else { 0 };
+        }
+        (queued, missed, droppable)
     }
 
     /// What was missed waits like any reply: it is not of the session's history any more.
     fn forget_origins(&mut self) {
-        self.missed = 0;
+        (self.missed, self.droppable) = (0, 0);
         for item in &mut self.items {
             item.origin = Origin::Reply;
         }
@@ -355,7 +361,7 @@ impl Outbox {
             _ => 0,
         };
         self.bytes.truncate(self.start + private);
-        (self.queued, self.missed) = self.count();
+        (self.queued, self.missed, self.droppable) = self.count();
         if kept == 0 {
             let (at, end) = (history.head(), history.entry_end(cursor));
             self.copy_history(&mut Some(cursor), end, at, history);
@@ -484,8 +490,13 @@ impl Outbox {
             }
             self.front_sent += step;
             self.queued -= step;
-            if item.origin != Origin::Reply {
-                self.missed -= step;
+            match item.origin {
+                Origin::Reply => {}
+                Origin::Missed => self.missed -= step,
+                Origin::Droppable(_) => {
+                    self.missed -= step;
+                    self.droppable -= step;
+                }
             }
             sent -= step;
             if self.front_sent < len {
@@ -512,7 +523,7 @@ impl Outbox {
             matches!(self.items.front(), Some(Item { body: Body::Private { .. }, .. }));
         let front_private_sent = if front_private { self.front_sent } else { 0 };
         assert_eq!(self.bytes.len() - self.start, private - front_private_sent);
-        assert_eq!((self.queued, self.missed), self.count());
+        assert_eq!((self.queued, self.missed, self.droppable), self.count());
         assert!(self.items.iter().is_sorted_by_key(|item| item.at));
     }
 

@@ -216,6 +216,10 @@ impl<T: Transport> Shard<T> {
             if connection.blocked {
                 let dropped = connection.condense(history, MISSED_BYTES_MAX, &mut self.outboxes);
                 self.counters.superseded.add(dropped as u64);
+                if !connection.has_lasting_output(history) {
+                    // It misses nothing that counts: its time runs from when it does.
+                    connection.progress = self.now.at;
+                }
                 if connection.lag(history) > bound {
                     too_slow.push(member);
                 }

@@ -55,7 +55,7 @@ impl<T: Transport> Shard<T> {
         let Some(session) = self.sessions.get(seat.session) else { return };
         let mut stuck = connection.blocked && now.at >= connection.progress + PROGRESS_MAX;
         if stuck && !connection.has_lasting_output(&session.history) {
-            // It misses nothing that counts: its time runs from when it does.
+            // As when its session says something, see `trim_history`.
             connection.progress = now.at;
             stuck = false;
         }

@@ -139,6 +139,72 @@ fn who_was_slow_for_a_while_misses_nothing() {
     assert_eq!(world.count(|counters| counters.slow_closed.get()), 0);
 }
 
+/// The poses of others, many times what it may be behind with; of what lasts it misses nothing.
+#[test]
+fn who_does_not_read_is_kept_no_poses_but_the_newest() {
+    let mut world = world_with_lag(100_000);
+    let mut slow = world.join("/room/listening/as-0");
+    let mut others: Vec<Peer> =
+        (1..21).map(|number| world.join(&format!("/room/listening/as-{number}"))).collect();
+    world.network.set_capacity(slow.connection, 1_500);
+    let mut said = 0;
+    for round in 1..=400 {
+        for other in &mut others {
+            other.send_text(&format!("#{} pose 250", round + said));
+        }
+        if round % 100 == 50 {
+            said += 1;
+            others.iter().for_each(|other| other.send_text(&format!("#{} say so", round + said)));
+        }
+        world.settle();
+        world.check();
+        others.iter_mut().for_each(|other| drop(other.read()));
+        let session = world.shards[0].sessions.iter().next().expect("there is one").1;
+        assert!(session.history.len() < 80_000, "it holds {} bytes", session.history.len());
+    }
+    assert_eq!(world.count(|counters| counters.slow_closed.get()), 0);
+    assert!(world.count(|counters| counters.superseded.get()) > 7_000);
+    world.network.set_capacity(slow.connection, usize::MAX);
+    world.settle();
+    let texts = slow.texts();
+    let (poses, broadcasts): (Vec<_>, Vec<_>) = texts.iter().partition(|text| text.contains('~'));
+    assert_eq!(
+        broadcasts,
+        (0..80).map(|n| format!("{n} so")).collect::<Vec<_>>().iter().collect::<Vec<_>>()
+    );
+    // What was in the socket already, one that had begun, and the newest.
+    assert!((20..30).contains(&poses.len()), "{} poses", poses.len());
+    let newest = &poses[poses.len() - 20..];
+    for (number, pose) in newest.iter().enumerate() {
+        assert!(pose.starts_with(&format!("80~ {} {} ", number + 1, 7_981 + number)), "{pose}");
+    }
+    assert!(is_at_rest(&world));
+}
+
+/// Poses alone do not make it a slow consumer; the first thing that lasts does, in time.
+#[test]
+fn a_socket_that_takes_nothing_is_cut_only_if_something_lasting_waits() {
+    let mut world = world();
+    let mut slow = world.join("/room/listening");
+    let other = world.join("/room/listening");
+    slow.send_text("admit");
+    other.send_text("admit");
+    world.pass(ms(500));
+    slow.read();
+    world.network.set_capacity(slow.connection, 0);
+    // Until shortly before it is pinged.
+    for _ in 0..19 {
+        other.send_text("pose 100");
+        world.pass(ms(1_000));
+    }
+    other.send_text("say something");
+    world.pass(ms(8_900));
+    assert_eq!(world.count(|counters| counters.slow_closed.get()), 0);
+    world.pass(ms(1_200));
+    assert_eq!(world.count(|counters| counters.slow_closed.get()), 1);
+    assert_eq!(world.count(|counters| counters.silent_closed.get()), 0);
+}
+
 #[test]
 fn a_socket_that_takes_nothing_for_long_is_cut() {
     let mut world = world();

@@ -1,8 +1,8 @@
 //! Many clients of a few sessions doing anything at any time, from a printed seed.
 //!
 //! What each client receives is checked as it reads: from the point it listens on, every number its
-//! session has said, each once and in order, replies in their place among them, and nothing but
-//! whole frames before the end; when it moves, all that its old session has said to it before
+//! session has said, each once and in order, replies and poses in their place among them, poses of
+//! each other client in order and the newest in the end, and nothing but whole frames before the end; when it moves, all that its old session has said to it before
 //! anything of the new one. What sessions receive is checked by the `ledger`. When the clients stop
 //! misbehaving, all who are still there must catch up, and everything must be given back when they
 //! go, or when the shards stop in the middle of it all.
@@ -55,6 +55,8 @@ struct Client {
     rest: Option<Vec<u8>>,
     /// The number that the session's next message must have, once the client listens.
     next: Option<u64>,
+    /// The newest pose of each class that it was told.
+    poses: BTreeMap<u64, u64>,
     close: Option<Frame>,
     failed: bool,
     /// Broadcasts checked.
@@ -78,6 +80,9 @@ impl Client {
 
     fn check(&mut self, text: &str) {
         let (number, rest) = text.split_once(' ').expect("every text has a number");
+        if let Some(number) = number.strip_suffix('~') {
+            return self.check_pose(number, rest);
+        }
         let Some(number) = number.strip_suffix(':') else {
             assert_eq!(self.moving, None, "it is said to those who stay: {rest:.40}");
             let number: u64 = number.parse().expect("a broadcast is numbered");
@@ -93,12 +98,24 @@ impl Client {
             assert_eq!(self.moving.take().as_deref(), Some(session));
             self.session = session.to_owned();
             self.next = None;
+            self.poses.clear();
         } else if let Some(next) = self.next {
             assert_eq!(number, next, "a reply is out of place: {rest:.40}");
         } else if rest == "listening" {
             self.next = Some(number);
         }
         self.moving = rest.strip_prefix("moving ").map(str::to_owned);
+    }
+
+    fn check_pose(&mut self, number: &str, rest: &str) {
+        let numbers: Vec<u64> =
+            rest.split(' ').take(2).map(|text| text.parse().expect("poses are counted")).collect();
+        let number: u64 = number.parse().expect("a pose is numbered");
+        let Some(next) = self.next else { return };
+        assert_eq!(number, next, "a pose is out of place: {rest:.40}");
+        assert_ne!(numbers[0], u64::from(self.number), "nobody is told its own pose");
+        let before = self.poses.insert(numbers[0], numbers[1]);
+        assert!(before < Some(numbers[1]), "a pose is there twice, or an older one comes later");
     }
 
     /// Says something, at times in two fragments.
@@ -153,7 +170,7 @@ impl Client {
 fn command(random: &mut Random) -> String {
     let size_max = if random.one_in(8) { 90_000 } else { 600 };
     let size = random.below(size_max);
-    match random.below(27) {
+    match random.below(33) {
         0..4 => "listen".to_owned(),
         4..9 => "say something".to_owned(),
         9..11 => "others something".to_owned(),
@@ -167,6 +184,7 @@ fn command(random: &mut Random) -> String {
         23 if random.one_in(8) => format!("tell-on-leave {}", target(random)),
         22..24 => format!("shove {} {}", random.below(4), target(random)),
         24..27 => format!("tell {} {}", target(random), news(random)),
+        27..33 => format!("pose {}", size / 4),
         _ => "admit".to_owned(),
     }
 }
@@ -267,6 +285,7 @@ impl Simulation {
             sent: 0,
             rest: None,
             next: None,
+            poses: BTreeMap::new(),
             close: None,
             failed: false,
             heard: 0,
@@ -294,6 +313,7 @@ impl Simulation {
             self.clients.iter_mut().for_each(|client| client.read(usize::MAX));
         }
         let mut sessions: BTreeMap<&str, u64> = BTreeMap::new();
+        let mut poses: BTreeMap<(&str, u64), u64> = BTreeMap::new();
         let well: Vec<&Client> = self.clients.iter().filter(|client| client.is_well()).collect();
         for client in &well {
             assert_eq!(ledger::place(client.number), Some(Place::Seated(client.session.clone())));
@@ -301,6 +321,14 @@ impl Simulation {
             if let Some(next) = client.next {
                 let others = *sessions.entry(&client.session).or_insert(next);
                 assert_eq!(next, others, "a member of session {} misses something", client.session);
+                for (&class, &pose) in &client.poses {
+                    let newest = *poses.entry((&client.session, class)).or_insert(pose);
+                    assert_eq!(
+                        pose, newest,
+                        "a member of session {} misses a pose",
+                        client.session
+                    );
+                }
             }
         }
         well.len()
@@ -349,7 +377,7 @@ fn every_listener_receives_exactly_what_its_session_says() {
     let alone = seed.is_some();
     let seeds = seed.map_or(0..SEEDS, |seed: u64| seed..seed + 1);
     let storage = Storage::new();
-    let (mut heard, mut well, mut met) = (0, 0, [0; 8]);
+    let (mut heard, mut well, mut met) = (0, 0, [0; 9]);
     for seed in seeds {
         // Shown if the test fails.
         println!("LOCKSTEP_SEED={seed}");
@@ -372,6 +400,7 @@ fn every_listener_receives_exactly_what_its_session_says() {
             count(|counters| counters.sends.get()),
             count(|counters| counters.transfers.get()),
             count(|counters| counters.tells.get()),
+            count(|counters| counters.superseded.get()),
         ];
         met.iter_mut().zip(now_met).for_each(|(all, now)| *all += now);
     }

@@ -2,6 +2,7 @@
 //!
 //! A session numbers what it says, so that a member can see whether anything is missing: whatever
 //! is sent to a member begins with the number of the next broadcast, and broadcasts with their own.
+//! Poses may be dropped for who is behind, and are counted apart.
 //!
 //! Members may number what they say (`#1 say hello`) and have a number themselves (`/room/as-1`),
 //! which they keep when they move; the `ledger` sees that all this adds up.
@@ -13,7 +14,7 @@ use bytes::Bytes;
 use super::ledger::{self, Place};
 use crate::protocol::{DropIn, Entrance, Hello, Limits, Liveness, Machine, Message, Protocol};
 use crate::session::frame::{FrameKind, Header};
-use crate::session::{Close, Effects, Instant, MemberId};
+use crate::session::{Close, Droppable, Effects, Instant, MemberId};
 
 pub(super) const SLOW: Close = Close::new(4001, "too slow");
 pub(super) const RESTART: Close = Close::new(4002, "come back");
@@ -63,6 +64,7 @@ struct Talk {
     key: String,
     members: Vec<Member>,
     said: u64,
+    posed: u64,
     tick_at: Option<Instant>,
     panics_on_leave: bool,
     kicks_on_leave: bool,
@@ -82,6 +84,7 @@ impl Talk {
             key,
             members: Vec::new(),
             said: 0,
+            posed: 0,
             tick_at: None,
             panics_on_leave: false,
             kicks_on_leave: false,
@@ -100,6 +103,17 @@ impl Talk {
                 fx.reply(member, FrameKind::Text, &[text.as_bytes()]);
             }
         }
+    }
+
+    /// To all but the member, who is in this pose until it is in another. Poses are counted, and have
+    /// the number of the next broadcast.
+    fn pose(&mut self, place: usize, len: usize, fx: &mut Effects<'_>) {
+        let Member { id, client } = self.members[place];
+        self.posed += 1;
+        let class = client.map_or(u64::MAX - place as u64, u64::from);
+        let text = format!("{}~ {class} {} {}", self.said, self.posed, "p".repeat(len));
+        let how = Droppable { class, except: Some(id) };
+        fx.append_droppable(how, FrameKind::Text, &[text.as_bytes()]);
     }
 
     fn tell(&self, to: MemberId, text: &str, fx: &mut Effects<'_>) {
@@ -239,6 +253,7 @@ impl Machine for Talk {
             "others" => self.say(text, Some(member), fx),
             "quietly" => fx.append_except(member, FrameKind::Text, &[text.as_bytes()]),
             "big" => self.say(&"b".repeat(number()), None, fx),
+            "pose" => self.pose(place, number(), fx),
             "reply" => self.tell(member, text, fx),
             "long" => self.tell(member, &"l".repeat(number()), fx),
             "share" => self.share(member, number(), fx),
