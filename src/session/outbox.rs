@@ -265,6 +265,7 @@ impl Outbox {
             self.join_or_push(item, len);
         }
         self.bytes.truncate(write);
+        self.bytes.shrink_to_fit();
         (self.queued, self.missed, self.droppable) = self.count();
         dropped
     }

@@ -9,7 +9,7 @@ use super::state::{Change, Patch, Refused, State, Version};
 use super::user::{Role, User};
 use super::{Config, DEPTH_MAX, Permissions};
 use crate::codec::json::{self, Raw};
-use crate::session::Instant;
+use crate::session::{Class, Instant};
 
 /// Longest id of an annotation, in bytes.
 const ANNOTATION_ID_BYTES_MAX: usize = 256;
@@ -35,8 +35,8 @@ pub(super) struct Inner<'a> {
 /// What is done with a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Passed on; a newer one of the same kind and sender makes it worthless.
-    Fleeting,
+    /// Passed on; a newer one of the same kind and sender makes it worthless. Which kind.
+    Fleeting(Fleeting),
     /// Passed on.
     Plain,
     CameraControl,
@@ -45,6 +45,23 @@ pub(super) enum Kind {
     AnnotationAdd,
     AnnotationRemove,
     FocusChange,
+}
+
+/// The kinds of messages that only matter until the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fleeting {
+    Pose,
+    Gaze,
+}
+
+impl Fleeting {
+    /// The class of those of one user, who joined a room as its `serial`th.
+    pub(super) fn class(self, serial: u64) -> Class {
+        match self {
+            Self::Pose => serial << 1,
+            Self::Gaze => serial << 1 | 1,
+        }
+    }
 }
 
 /// Whether a message is passed on.
@@ -111,7 +128,7 @@ impl<'a> Inner<'a> {
         config: &Config,
         now: Instant,
     ) -> Verdict {
-        if matches!(self.kind, Kind::Fleeting | Kind::Plain) {
+        if matches!(self.kind, Kind::Fleeting(_) | Kind::Plain) {
             return Verdict::Pass;
         }
         let verdict = self.judge_private(user, state, config);
@@ -160,7 +177,7 @@ impl<'a> Inner<'a> {
     ) -> Result<bool, Refused> {
         let role = user.role;
         Ok(match self.kind {
-            Kind::Fleeting | Kind::Plain | Kind::FocusChange => true,
+            Kind::Fleeting(_) | Kind::Plain | Kind::FocusChange => true,
             Kind::CameraControl => role >= permissions.camera_control,
             Kind::StateFull => role == Role::Host,
             Kind::StateUpdate => self.may_update(role, state, permissions)?,
@@ -227,8 +244,8 @@ impl<'a> Inner<'a> {
 impl Kind {
     fn of(name: Raw<'_>) -> Self {
         const KINDS: [(&str, Kind); 9] = [
-            ("pose_update", Kind::Fleeting),
-            ("gaze_update", Kind::Fleeting),
+            ("pose_update", Kind::Fleeting(Fleeting::Pose)),
+            ("gaze_update", Kind::Fleeting(Fleeting::Gaze)),
             ("camera_frame", Kind::CameraControl),
             ("grant_control", Kind::CameraControl),
             ("state_update", Kind::StateUpdate),

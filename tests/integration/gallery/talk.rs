@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::pair;
 use crate::support::gallery::{Visitor, await_stats, error, framed, join, message, on_shards};
+use crate::support::server::MemoryWatch;
 use crate::support::websocket::{Next, frame};
 
 #[test]
@@ -248,4 +249,83 @@ fn who_does_not_read_is_cut_and_the_others_hear_everything() {
         }
         await_stats(server, &[(room, 2)], 2);
     });
+}
+
+/// Poses are many times what it may be behind with.
+#[test]
+fn who_does_not_read_poses_is_sent_the_newest_when_it_does() {
+    const SENDERS: usize = 20;
+    const ROUNDS: u64 = 40;
+    const SPAN: u64 = 5;
+    let arguments = ["--lag-bytes-max", "1MiB", "--gallery-messages-per-second-max", "1000000"];
+    on_shards(&arguments, |server, [room, _]| {
+        let mut keen = Visitor::connect(server.address(), "keen");
+        keen.join(room, "host");
+        let mut senders: Vec<Visitor> = (0..SENDERS)
+            .map(|number| {
+                let mut sender = Visitor::connect(server.address(), &number.to_string());
+                sender.join(room, "viewer");
+                keen.hear_joined(&sender.id);
+                sender
+            })
+            .collect();
+        let mut slow = Visitor::connect(server.address(), "slow");
+        rustix::net::sockopt::set_socket_recv_buffer_size(slow.client.stream(), 64 << 10)
+            .expect("options can be set");
+        slow.join(room, "viewer");
+        keen.hear_joined("slow");
+        let watch = MemoryWatch::start(server);
+        let padding = "x".repeat(2 << 10);
+        for round in 0..ROUNDS {
+            for sender in &mut senders {
+                // Several at once: what one socket sends together is not dropped for who keeps up.
+                let poses = (0..SPAN).flat_map(|step| {
+                    let data = json!({"number": round * SPAN + step, "padding": padding});
+                    let pose = message(&sender.id, "pose_update", &data);
+                    framed(&json!({"action": "broadcast", "message": pose}))
+                });
+                sender.client.send(&poses.collect::<Vec<u8>>());
+            }
+            keen.broadcast(&message("keen", "chat_message", &json!(round)));
+            let mut next = [round * SPAN; SENDERS];
+            for _ in 0..SENDERS as u64 * SPAN {
+                let event = keen.hear();
+                let pose = &event["data"]["message"]["data"]["number"];
+                let sender: usize =
+                    sender_of(&event).parse().expect("it is not the slow one's end");
+                assert_eq!(*pose, next[sender]);
+                next[sender] += 1;
+            }
+        }
+        // Neither it nor the senders have read 8 MiB, each.
+        watch.assert_grew_less_than(64);
+        keen.broadcast(&message("keen", "chat_message", &json!("the end")));
+        let (mut newest, mut poses, mut chats) = ([None; SENDERS], 0, 0);
+        loop {
+            let event = slow.hear();
+            let said = &event["data"]["message"];
+            if said["type"] == "chat_message" {
+                if said["data"] == "the end" {
+                    break;
+                }
+                assert_eq!(said["data"], chats, "a message is missing");
+                chats += 1;
+                continue;
+            }
+            let sender: usize = sender_of(&event).parse().expect("nobody has left");
+            let number = said["data"]["number"].as_u64();
+            assert!(newest[sender] < number, "an older pose follows a newer one");
+            newest[sender] = number;
+            poses += 1;
+        }
+        assert_eq!(chats, ROUNDS);
+        assert_eq!(newest, [Some(ROUNDS * SPAN - 1); SENDERS]);
+        println!("{poses} of {} poses", SENDERS as u64 * ROUNDS * SPAN);
+        assert!(server.metric("lockstep_messages_superseded_total") > 0);
+        assert_eq!(server.metric("lockstep_slow_consumers_closed_total"), 0);
+    });
+}
+
+fn sender_of(event: &Value) -> &str {
+    event["data"]["senderId"].as_str().expect("messages have a sender")
 }

@@ -6,11 +6,11 @@ use super::{Room, Seat, tell};
 use crate::protocol::gallery::carry::{ConnId, Return, Said, ToHall, pack};
 use crate::protocol::gallery::decode::{self, Action, INVALID_MESSAGE, JoinAsk, Request};
 use crate::protocol::gallery::hall::reply;
-use crate::protocol::gallery::relay::{Inner, Verdict};
+use crate::protocol::gallery::relay::{Inner, Kind, Verdict};
 use crate::protocol::gallery::user::User;
 use crate::protocol::gallery::{HALL, OVERLOADED, encode};
 use crate::session::frame::FrameKind;
-use crate::session::{Close, Effects, MemberId};
+use crate::session::{Close, Droppable, Effects, MemberId};
 
 /// Messages that may wait behind a question to the hall, in bytes.
 const SAID_BYTES_MAX: usize = 1 << 20;
@@ -133,7 +133,10 @@ impl Room {
             return;
         }
         let parts = inner.parts(&seat.stamp);
-        if to_all {
+        if to_all && let Kind::Fleeting(kind) = inner.kind {
+            let how = Droppable { class: kind.class(seat.serial), except: Some(member) };
+            fx.append_droppable(how, FrameKind::Text, &parts);
+        } else if to_all {
             fx.append_except(member, FrameKind::Text, &parts);
         } else if let Some((&target, _)) =
             seats.iter().find(|(_, seat)| request.is_for(&seat.user.id))
