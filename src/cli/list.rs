@@ -140,6 +140,8 @@ const DRAIN_MS_MAX: u64 = 3_600_000;
 const CONNECTIONS_MAX: u64 = 10_000_000;
 const LABEL_BYTES_MAX: usize = 64;
 const SECRET_BYTES_MAX: usize = 512;
+/// Longest that poses in a gallery may wait.
+const POSE_INTERVAL_MS_MAX: u64 = 1_000;
 /// Most users of a gallery room.
 const USERS_MAX: u64 = 100_000;
 const YEAR_MS: u64 = 366 * 86_400_000;
@@ -660,6 +662,20 @@ pub static SETTINGS: &[Setting] = &[
         doc: "State that a room may keep",
         apply: |draft, text| {
             draft.settings.gallery.state_bytes_max = bytes(text, KIB..=GIB)? as usize;
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "gallery-pose-interval",
+        short: None,
+        group: Group::Gallery,
+        takes: Takes::One("DURATION"),
+        originals: &[],
+        default: Default::Is("0ms"),
+        doc: "How long poses and gazes may wait so that several leave in one send; 0ms for not at all",
+        apply: |draft, text| {
+            draft.settings.gallery.pose_interval_ms =
+                duration(text, 0..=POSE_INTERVAL_MS_MAX)?.as_millis() as u64;
             Ok(())
         },
     },

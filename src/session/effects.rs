@@ -4,6 +4,11 @@
 //! the next input is looked at (*one mutation, one drain*). Broadcasts go straight into the
 //! session's [`History`]; everything else is noted in an [`Outcome`], whose buffers the shard uses
 //! again for the next call, so that steady traffic allocates nothing.
+//!
+//! Droppable messages may be held back for a moment, so that several leave in one send. Members do
+//! not notice but for the time: whatever else is said releases them first.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -37,6 +42,8 @@ pub struct Droppable {
     pub class: Class,
     /// The member that is not told, if any.
     pub except: Option<MemberId>,
+    /// How long it may be held back to leave together with others; zero for not at all.
+    pub within: Duration,
 }
 
 /// One effect on a member or on the world beyond the session.
@@ -208,11 +215,13 @@ impl<'a> Effects<'a> {
 
     /// Says something to every listening member: one WebSocket message made of `parts`.
     pub fn append(&mut self, kind: FrameKind, parts: &[&[u8]]) {
+        self.release();
         self.history.append(kind, parts, self.pool);
     }
 
     /// Says something to every listening member but one.
     pub fn append_except(&mut self, member: MemberId, kind: FrameKind, parts: &[&[u8]]) {
+        self.release();
         let from = self.history.head();
         let to = self.history.append(kind, parts, self.pool);
         self.outcome.effects.push(Effect::Skip { member, from, to });
@@ -222,15 +231,45 @@ impl<'a> Effects<'a> {
     /// sent it like anything else, in order; who is behind is sent the newest of each class only,
     /// at its place among the rest. What is dropped does not count as lag.
     pub fn append_droppable(&mut self, how: Droppable, kind: FrameKind, parts: &[&[u8]]) {
+        if how.within.is_zero() {
+            self.release();
+            return self.append_now(how.class, how.except, kind, parts);
+        }
+        let due = self.now.at + how.within;
+        let held = self.history.held.get_or_insert_with(|| self.pool.take_held());
+        if !held.push(how, kind, parts, due) {
+            self.release();
+        }
+    }
+
+    fn append_now(
+        &mut self,
+        class: Class,
+        except: Option<MemberId>,
+        kind: FrameKind,
+        parts: &[&[u8]],
+    ) {
         let from = self.history.head();
-        let to = self.history.append_droppable(how.class, kind, parts, self.pool);
-        if let Some(member) = how.except {
+        let to = self.history.append_droppable(class, kind, parts, self.pool);
+        if let Some(member) = except {
             self.outcome.effects.push(Effect::Skip { member, from, to });
+        }
+    }
+
+    /// Says what was held back. Called whenever something else is said, and by the shard when the
+    /// time has come.
+    pub fn release(&mut self) {
+        if let Some(mut held) = self.history.held.take() {
+            held.drain(|class, except, kind, payload| {
+                self.append_now(class, except, kind, &[payload]);
+            });
+            self.pool.give_held(held);
         }
     }
 
     /// Says something to one member: one WebSocket message made of `parts`.
     pub fn reply(&mut self, to: MemberId, kind: FrameKind, parts: &[&[u8]]) {
+        self.release();
         let start = self.outcome.bytes.len();
         let payload = parts.iter().map(|part| part.len()).sum();
         self.outcome.bytes.extend_from_slice(Header::new(kind, payload).as_bytes());
@@ -244,6 +283,7 @@ impl<'a> Effects<'a> {
 
     /// Sends one member bytes that are framed already and may be shared with others.
     pub fn share(&mut self, to: MemberId, bytes: Bytes) {
+        self.release();
         let at = self.history.head();
         self.outcome.effects.push(Effect::Share { to, at, bytes });
     }
@@ -255,6 +295,7 @@ impl<'a> Effects<'a> {
 
     /// From here on the member receives what is appended. Starting twice is harmless.
     pub fn listen(&mut self, member: MemberId) {
+        self.release();
         let from = self.history.head();
         self.outcome.effects.push(Effect::Listen { member, from });
     }
@@ -262,6 +303,7 @@ impl<'a> Effects<'a> {
     /// Closes the member's connection after what it was sent so far. The machine is told that the
     /// member left, as with any other end of a connection.
     pub fn close(&mut self, member: MemberId, close: Close) {
+        self.release();
         self.outcome.effects.push(Effect::Close { member, close });
     }
 
@@ -270,6 +312,7 @@ impl<'a> Effects<'a> {
     /// `carry` in its [`Hello`](crate::protocol::Hello), comes before anything the member says from
     /// now on. It is called even if the connection ends meanwhile, and `on_leave` then follows.
     pub fn transfer(&mut self, member: MemberId, key: String, carry: Vec<u8>) {
+        self.release();
         let at = self.history.head();
         self.outcome.effects.push(Effect::Transfer { member, key, carry, at });
     }

@@ -14,7 +14,9 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
+use super::clock::Instant;
 use super::frame::{FrameKind, Header};
+use super::held::Held;
 
 /// A place in the stream of bytes a session has said since it was opened.
 pub type Position = u64;
@@ -29,6 +31,8 @@ pub const RING_BYTES_MIN: usize = 4 << 10;
 const POOLED_RING_BYTES_MAX: usize = 256 << 10;
 /// Rings a pool keeps for each size.
 const POOLED_RINGS_PER_SIZE: usize = 16;
+/// Buffers for what is held back that a pool keeps.
+const POOLED_HELD: usize = 64;
 /// Room for entry ends that a buffer in the pool may keep.
 const POOLED_ENDS_MAX: usize = 1024;
 /// Entries that are not droppable are looked at together, up to about so many bytes.
@@ -59,6 +63,8 @@ struct Droppable {
 pub struct RingPool {
     #[allow(clippy::vec_box)] // boxed where they are used: a history at rest has one pointer
     by_size: [Vec<Box<Buffer>>; Self::SIZES],
+    #[allow(clippy::vec_box)] // likewise
+    held: Vec<Box<Held>>,
 }
 
 impl RingPool {
@@ -90,8 +96,19 @@ impl RingPool {
         }
     }
 
+    pub(super) fn take_held(&mut self) -> Box<Held> {
+        self.held.pop().unwrap_or_else(|| Box::new(Held::new()))
+    }
+
+    pub(super) fn give_held(&mut self, held: Box<Held>) {
+        if self.held.len() < POOLED_HELD {
+            self.held.push(held);
+        }
+    }
+
     /// What must hold between any two calls.
     pub fn invariants(&self) {
+        assert!(self.held.iter().all(|held| held.is_empty()));
         for (class, free) in self.by_size.iter().enumerate() {
             assert!(free.len() <= POOLED_RINGS_PER_SIZE);
             assert!(free.iter().all(|buffer| buffer.ring.len() == RING_BYTES_MIN << class));
@@ -110,6 +127,8 @@ pub struct History {
     head: Position,
     /// Bytes of droppable entries since the session was opened.
     droppable: u64,
+    /// What is said but not appended yet, see [`Effects::release`](super::Effects::release).
+    pub(super) held: Option<Box<Held>>,
 }
 
 impl History {
@@ -131,6 +150,11 @@ impl History {
     /// Bytes retained.
     pub fn len(&self) -> usize {
         (self.head - self.tail) as usize
+    }
+
+    /// When what is held back must be released, if anything is.
+    pub fn held_until(&self) -> Option<Instant> {
+        self.held.as_ref().map(|held| held.due())
     }
 
     /// Whether everything said has been sent.
@@ -298,6 +322,7 @@ impl History {
     /// What must hold between any two calls.
     pub fn invariants(&self) {
         assert!(self.tail <= self.head);
+        assert!(self.held.as_ref().is_none_or(|held| !held.is_empty()));
         let Some(Buffer { ring, ends, droppables }) = self.buffer.as_deref() else {
             return assert!(self.is_empty());
         };

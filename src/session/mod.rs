@@ -14,6 +14,7 @@ pub mod clock;
 pub mod counters;
 pub mod effects;
 pub mod frame;
+mod held;
 pub mod history;
 pub mod journal;
 pub mod map;

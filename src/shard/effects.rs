@@ -100,7 +100,7 @@ impl<T: Transport> Shard<T> {
     /// What follows every call: the session's timer, its place among the dirty ones, its end.
     fn after_call(&mut self, index: u32) {
         let Some(session) = self.sessions.get_mut(index) else { return };
-        self.wheel.set(session.timer, session.machine.deadline());
+        self.wheel.set(session.timer, session.deadline());
         if !session.dirty && !session.history.is_empty() {
             session.dirty = true;
             self.dirty_sessions.push(index);

@@ -9,8 +9,8 @@ use hashbrown::HashTable;
 use super::table::Table;
 use super::wheel::TimerId;
 use crate::protocol::{Limits, Machine, Protocol};
-use crate::session::History;
 use crate::session::journal::Cursor;
+use crate::session::{History, Instant};
 
 /// One session: its state machine, what it says, and who listens.
 #[derive(Debug)]
@@ -38,6 +38,11 @@ impl Session {
     /// Its key, as its protocol knows it.
     pub(super) fn key(&self) -> &str {
         &self.name[self.protocol.name.len() + 1..]
+    }
+
+    /// When something is next due: what its machine asked for, or what is held back.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.machine.deadline().into_iter().chain(self.history.held_until()).min()
     }
 }
 

@@ -98,11 +98,17 @@ impl<T: Transport> Shard<T> {
     }
 
     pub(super) fn on_session_timer(&mut self, index: u32) {
+        let now = self.now.at;
         let Some(session) = self.sessions.get(index) else { return };
-        if session.machine.deadline().is_some_and(|due| due <= self.now.at) {
+        let is_due = session.machine.deadline().is_some_and(|due| due <= now);
+        if is_due {
             self.call(index, |machine, fx| machine.on_deadline(fx));
-        } else {
-            self.wheel.set(session.timer, session.machine.deadline());
+        }
+        let Some(session) = self.sessions.get(index) else { return };
+        if session.history.held_until().is_some_and(|due| due <= now) {
+            self.call(index, |_, fx| fx.release());
+        } else if !is_due {
+            self.wheel.set(session.timer, session.deadline());
         }
     }
 

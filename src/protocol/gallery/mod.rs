@@ -102,6 +102,8 @@ pub struct Config {
     pub hide_rooms: bool,
     /// Who may do what.
     pub permissions: Permissions,
+    /// How long poses and gazes may be held back to leave together, in milliseconds; 0 for not at all.
+    pub pose_interval_ms: u64,
     /// How long the place of a replaced connection is kept for the new one, in milliseconds.
     pub replaced_grace_ms: u64,
     /// From a change of a persistent room to its being stored, in milliseconds.
@@ -150,6 +152,7 @@ impl Default for Config {
             one_host: false,
             hide_rooms: false,
             permissions: Permissions::default(),
+            pose_interval_ms: 0,
             replaced_grace_ms: 10_000,
             store_delay_ms: 1_000,
         }

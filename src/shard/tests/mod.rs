@@ -60,6 +60,45 @@ fn messages_of_one_turn_leave_in_one_send() {
 }
 
 #[test]
+fn what_may_wait_leaves_together_and_before_anything_else() {
+    let mut world = world();
+    let mut members: Vec<Peer> =
+        (0..3).map(|number| world.join(&format!("/room/listening/as-{number}"))).collect();
+    let text = |members: &mut [Peer], number: usize| members[number].texts();
+    members[0].send_text("#1 hold 5");
+    world.pass(ms(200));
+    members.iter_mut().for_each(|member| drop(member.read()));
+    let sends = world.network.sends(members[2].connection);
+    members[0].send_text("#2 pose 0");
+    world.pass(ms(3));
+    members[1].send_text("#1 pose 0");
+    world.pass(ms(1));
+    assert!(members.iter_mut().all(|member| member.texts().is_empty()), "they wait");
+    world.pass(ms(2));
+    assert_eq!(text(&mut members, 2), ["0~ 0 1 ", "0~ 1 2 "]);
+    assert_eq!(text(&mut members, 1), ["0~ 0 1 "]);
+    assert_eq!(text(&mut members, 0), ["0~ 1 2 "]);
+    assert_eq!(world.network.sends(members[2].connection), sends + 1);
+    assert!(is_at_rest(&world));
+    // Nothing overtakes what waits, and nothing else waits.
+    members[0].send_text("#3 pose 0");
+    members[1].send_text("#2 say now");
+    members[1].send_text("#3 pose 0");
+    world.settle();
+    assert_eq!(text(&mut members, 2), ["0~ 0 3 ", "0 now"]);
+    members[2].send_text("#1 reply so");
+    world.settle();
+    assert_eq!(text(&mut members, 2), ["1~ 1 4 ", "1: so"]);
+    assert_eq!(text(&mut members, 0), ["0 now", "1~ 1 4 "]);
+    // Not more waits than there is room for.
+    (4..8).for_each(|number| members[0].send_text(&format!("#{number} pose 20000")));
+    world.settle();
+    assert_eq!(text(&mut members, 2).len(), 4);
+    world.pass(ms(10));
+    assert!(is_at_rest(&world));
+}
+
+#[test]
 fn replies_and_broadcasts_arrive_in_the_order_of_events() {
     let mut world = world();
     let mut one = world.join("/room");

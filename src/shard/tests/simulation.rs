@@ -170,7 +170,7 @@ impl Client {
 fn command(random: &mut Random) -> String {
     let size_max = if random.one_in(8) { 90_000 } else { 600 };
     let size = random.below(size_max);
-    match random.below(33) {
+    match random.below(35) {
         0..4 => "listen".to_owned(),
         4..9 => "say something".to_owned(),
         9..11 => "others something".to_owned(),
@@ -185,6 +185,8 @@ fn command(random: &mut Random) -> String {
         22..24 => format!("shove {} {}", random.below(4), target(random)),
         24..27 => format!("tell {} {}", target(random), news(random)),
         27..33 => format!("pose {}", size / 4),
+        33 => "hold 0".to_owned(),
+        34 => format!("hold {}", random.below(2_000)),
         _ => "admit".to_owned(),
     }
 }

@@ -65,6 +65,7 @@ struct Talk {
     members: Vec<Member>,
     said: u64,
     posed: u64,
+    holds: Duration,
     tick_at: Option<Instant>,
     panics_on_leave: bool,
     kicks_on_leave: bool,
@@ -85,6 +86,7 @@ impl Talk {
             members: Vec::new(),
             said: 0,
             posed: 0,
+            holds: Duration::ZERO,
             tick_at: None,
             panics_on_leave: false,
             kicks_on_leave: false,
@@ -112,7 +114,7 @@ impl Talk {
         self.posed += 1;
         let class = client.map_or(u64::MAX - place as u64, u64::from);
         let text = format!("{}~ {class} {} {}", self.said, self.posed, "p".repeat(len));
-        let how = Droppable { class, except: Some(id) };
+        let how = Droppable { class, except: Some(id), within: self.holds };
         fx.append_droppable(how, FrameKind::Text, &[text.as_bytes()]);
     }
 
@@ -253,6 +255,7 @@ impl Machine for Talk {
             "others" => self.say(text, Some(member), fx),
             "quietly" => fx.append_except(member, FrameKind::Text, &[text.as_bytes()]),
             "big" => self.say(&"b".repeat(number()), None, fx),
+            "hold" => self.holds = Duration::from_millis(number() as u64),
             "pose" => self.pose(place, number(), fx),
             "reply" => self.tell(member, text, fx),
             "long" => self.tell(member, &"l".repeat(number()), fx),

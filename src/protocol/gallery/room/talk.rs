@@ -134,7 +134,11 @@ impl Room {
         }
         let parts = inner.parts(&seat.stamp);
         if to_all && let Kind::Fleeting(kind) = inner.kind {
-            let how = Droppable { class: kind.class(seat.serial), except: Some(member) };
+            let how = Droppable {
+                class: kind.class(seat.serial),
+                except: Some(member),
+                within: Duration::from_millis(config.pose_interval_ms),
+            };
             fx.append_droppable(how, FrameKind::Text, &parts);
         } else if to_all {
             fx.append_except(member, FrameKind::Text, &parts);
