@@ -23,6 +23,9 @@ use crate::session::{Close, Counters, Effects, Instant, MemberId, Now};
 pub static PROTOCOLS: &[&Protocol] =
     &[&croquet::PROTOCOL, &gallery::PROTOCOL, &yjs::PROTOCOL, &echo::PROTOCOL];
 
+/// Sessions that are opened when the process starts, if records can be stored: a protocol and a key.
+pub static STANDING: &[(&Protocol, &str)] = &[(&gallery::PROTOCOL, gallery::HALL)];
+
 /// What the shard must know of a protocol.
 #[derive(Debug)]
 pub struct Protocol {
@@ -170,6 +173,11 @@ impl<'a> Message<'a> {
 /// looks at the next input. An `Err` closes the member's connection with that code, after which
 /// `on_leave` is called for it like for any other.
 pub trait Machine: std::fmt::Debug {
+    /// The session was opened with the process, see [`STANDING`]: nobody is there yet.
+    fn on_open(&mut self, fx: &mut Effects<'_>) {
+        let _ = fx;
+    }
+
     /// A connection took a seat.
     fn on_enter(
         &mut self,

@@ -118,11 +118,11 @@ impl<S> Connection<S> {
     /// Sorts out which messages newer ones have superseded, if it has missed more than `missed_min`
     /// bytes and any of them may be dropped; how many went. The outbox is one of the emptied ones if
     /// it has none.
+    #[allow(clippy::vec_box)] // boxed as they are used
     pub(super) fn condense(
         &mut self,
         history: &History,
         missed_min: usize,
-        #[allow(clippy::vec_box)] // as they are used
         outboxes: &mut Vec<Box<Outbox>>,
     ) -> usize {
         let Some(cursor) = &mut self.cursor else { return 0 };

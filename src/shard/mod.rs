@@ -33,6 +33,7 @@ mod receive;
 pub mod routes;
 pub mod run;
 mod sessions;
+mod standing;
 mod table;
 mod tell;
 #[cfg(test)]

@@ -19,6 +19,16 @@ impl Profile {
     }
 }
 
+impl Profile {
+    /// Whether sessions of this protocol can be reached.
+    pub(super) fn serves(self, protocol: &Protocol) -> bool {
+        match self {
+            Self::All => !protocol.entrances.is_empty(),
+            Self::Only(served, _) => served.name == protocol.name,
+        }
+    }
+}
+
 /// What a request asks for.
 #[derive(Clone, Copy, Debug)]
 pub enum Route<'a> {

@@ -20,6 +20,7 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// Turns until the shard was told to stop and is done, or its time to drain is over.
 pub fn run(mut shard: Shard<Ring>, wakeup: Wakeup, clock: impl Fn() -> Now) {
     let mut stop_at: Option<Instant> = None;
+    shard.begin(clock());
     loop {
         let now = clock();
         let worked = shard.turn(now);

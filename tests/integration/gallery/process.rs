@@ -78,8 +78,11 @@ fn persistent_rooms_outlive_the_process() {
         assert!(server.wait().success());
 
         let server = start(after);
+        // Before anybody comes.
+        await_stats(&server, &[(&rooms[0], 0), (&rooms[1], 0)], 0);
+        let health = http::get(server.address(), "/health");
+        assert!(health.text().contains(r#""rooms":2,"#), "{}", health.text());
         let mut visitor = Visitor::connect(server.address(), "late");
-        await_stats(&server, &[(&rooms[0], 0), (&rooms[1], 0)], 1);
         for room in &rooms {
             assert_eq!(visitor.ask(&join(room, "late", "viewer")), error("Invalid password"));
             let mut enter = join(room, "late", "viewer");

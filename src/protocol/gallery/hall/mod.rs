@@ -182,6 +182,13 @@ impl Hall {
 }
 
 impl Machine for Hall {
+    fn on_open(&mut self, fx: &mut Effects<'_>) {
+        if let Some(pending) = &mut self.pending {
+            pending.ask(directory_name, fx);
+        }
+        self.settle(fx);
+    }
+
     fn on_enter(
         &mut self,
         member: MemberId,

@@ -150,6 +150,12 @@ impl World {
         EPOCH_MS + self.now_us / 1_000
     }
 
+    /// The process has started.
+    pub(super) fn open(&mut self) {
+        self.call(HALL, |machine, fx| machine.on_open(fx));
+        self.follow_up();
+    }
+
     /// A client connects, with this path and query.
     pub(super) fn connect_to(&mut self, target: &str) -> Name {
         let name = self.clients.len();

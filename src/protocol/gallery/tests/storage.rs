@@ -105,6 +105,28 @@ fn a_room_of_the_same_name_that_came_later_does_not_inherit() {
 }
 
 #[test]
+fn what_is_stored_is_known_before_anybody_comes() {
+    let mut world = World::durable(Config::default());
+    let a = world.connect("a");
+    create(&mut world, a, "r");
+    world.end(a);
+    let mut world = world.restarted();
+    world.open();
+    assert_eq!(world.stats()["rooms"][0]["roomId"], "r");
+    world.pass(48 * 3_600_000);
+    assert_eq!(world.stats()["rooms"][0]["roomId"], "r");
+}
+
+#[test]
+fn a_hall_that_finds_nothing_stored_leaves_memory() {
+    let mut world = World::durable(Config::default());
+    world.open();
+    assert!(world.is_there("hall"));
+    world.pass(48 * 3_600_000);
+    assert!(!world.is_there("hall"));
+}
+
+#[test]
 fn others_are_neither_stored_nor_loaded() {
     let mut world = World::durable(Config::default());
     let a = world.connect("a");
