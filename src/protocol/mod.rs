@@ -241,6 +241,12 @@ pub trait Machine: std::fmt::Debug {
         let _ = (result, fx);
     }
 
+    /// An operator wants something removed; what its name means is the protocol's.
+    fn on_remove(&mut self, what: &str, fx: &mut Effects<'_>) -> Removal {
+        let _ = (what, fx);
+        Removal::Absent
+    }
+
     /// The process stops: store what must outlive it. The shard closes the members afterwards.
     fn on_drain(&mut self, fx: &mut Effects<'_>) {
         let _ = fx;
@@ -256,6 +262,19 @@ pub trait Machine: std::fmt::Debug {
     fn users(&self) -> String {
         "[]".to_owned()
     }
+}
+
+/// What became of an operator's wish to remove something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// It is gone; what is stored of it goes, too.
+    Removed,
+    /// There is none.
+    Absent,
+    /// Somebody is there.
+    InUse,
+    /// It is not known yet what there is.
+    NotReady,
 }
 
 /// What protocols tell the log of a shard as a whole, not of one session.

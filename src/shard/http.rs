@@ -19,7 +19,7 @@ use crate::admin;
 use crate::codec::http1::{self, HEAD_BYTES_MAX, Request, response};
 use crate::codec::websocket::handshake;
 use crate::net::{Token, Transport};
-use crate::protocol::{Config, Hello, Protocol, yjs};
+use crate::protocol::{Config, Hello, Protocol, Removal, STANDING, yjs};
 use crate::session::{Close, Instant};
 
 /// Time for a request head to arrive.
@@ -225,6 +225,10 @@ impl<T: Transport> Shard<T> {
                 self.upgrade(index, exchange, request, protocol, key)
             }
             Route::File(path) => self.on_file_request(index, exchange, request, path),
+            Route::Removable(protocol, key, what) if request.method == "DELETE" => {
+                self.skip_body_of(index, exchange, request);
+                self.on_removal(index, exchange, request, sessions::name(protocol, key), what);
+            }
             route => {
                 self.skip_body_of(index, exchange, request);
                 self.answer_route(index, exchange, route);
@@ -248,7 +252,7 @@ impl<T: Transport> Shard<T> {
             Route::Condition(_) => (200, JSON, admin::condition(all, self.now.at)),
             Route::Roster(protocol, key) => {
                 let name = sessions::name(protocol, key);
-                return self.ask_owner(index, exchange, name, JSON);
+                return self.ask_owner(index, exchange, &name.clone(), About::Users(name), JSON);
             }
             Route::Documents => {
                 let about = About::Sessions(yjs::PROTOCOL.name);
@@ -256,7 +260,7 @@ impl<T: Transport> Shard<T> {
                 return self.ask_all(index, exchange, about, JSON, finish);
             }
             Route::Okay => (200, TEXT, "okay".to_owned()),
-            Route::Absent => (404, "", "Not Found".to_owned()),
+            Route::Absent | Route::Removable(..) => (404, "", "Not Found".to_owned()),
             Route::Sessions(protocol) => {
                 return self.ask_all(
                     index,
@@ -268,7 +272,8 @@ impl<T: Transport> Shard<T> {
             }
             Route::Users(protocol, key) => {
                 let name = sessions::name(protocol, key);
-                return self.ask_owner(index, exchange, name, "text/json");
+                let about = About::Users(name.clone());
+                return self.ask_owner(index, exchange, &name, about, "text/json");
             }
             _ => (404, TEXT, "There is nothing at this path.\n".to_owned()),
         };
@@ -419,11 +424,40 @@ impl<T: Transport> Shard<T> {
         &mut self,
         index: u32,
         exchange: &mut Exchange,
-        name: String,
+        name: &str,
+        about: About,
         content_type: &'static str,
     ) {
         let question = self.open_question(index, exchange, 1, content_type);
-        self.ask(placement::owner(&name, self.config.shards), question, About::Users(name));
+        self.ask(placement::owner(name, self.config.shards), question, about);
+    }
+
+    /// An operator wants something removed. Operators sit at the machine itself: a proxy is loopback,
+    /// too, but tells for whom it asks, and so does the browser of an operator who was lured to a page.
+    fn on_removal(
+        &mut self,
+        index: u32,
+        exchange: &mut Exchange,
+        request: &Request<'_>,
+        name: String,
+        what: &str,
+    ) {
+        let Some(connection) = self.connections.get(index) else { return };
+        let is_here = self.peer_address(&connection.socket).ip().to_canonical().is_loopback();
+        let is_relayed = ["x-forwarded-for", "forwarded", "via", "origin"]
+            .iter()
+            .any(|header| request.header(header).is_some());
+        if !is_here || is_relayed {
+            let text = "Ask from the machine itself, not through a proxy and not from a page.\n";
+            return self.respond(index, exchange, 403, TEXT, text.as_bytes());
+        }
+        match http1::path::percent_decode(what) {
+            Ok(what) => {
+                let about = About::Remove(name.clone(), what.into_owned());
+                self.ask_owner(index, exchange, &name, about, TEXT);
+            }
+            Err(_) => self.respond(index, exchange, 400, TEXT, b"The path makes no sense.\n"),
+        }
     }
 
     fn open_question(
@@ -445,13 +479,20 @@ impl<T: Transport> Shard<T> {
     fn ask(&mut self, shard: usize, question: u64, about: About) {
         let ask = Item::Ask(Ask { from: self.config.index, question, about });
         if let Err(Item::Ask(ask)) = self.peers[shard].send(ask) {
-            self.on_answer(ask.question, String::new());
+            self.on_answer(ask.question, 503, String::new());
         }
     }
 
     /// Another shard, or this one, asks about the sessions here.
     pub(super) fn on_ask(&mut self, ask: Ask) {
+        let mut status = 200;
         let text = match &ask.about {
+            About::Remove(name, what) => {
+                let removal = self.remove_stored(name, what);
+                let (code, text) = told(removal);
+                status = code;
+                text.to_owned()
+            }
             About::Sessions(protocol) => self
                 .sessions
                 .iter()
@@ -464,12 +505,27 @@ impl<T: Transport> Shard<T> {
                 .and_then(|session| self.sessions.get(session))
                 .map_or_else(|| admin::no_users(name), |session| session.machine.users()),
         };
-        let answer = Item::Answer { question: ask.question, text };
+        let answer = Item::Answer { question: ask.question, status, text };
         // A full inbox: the asker's deadline ends its wait.
         let _ = self.peers[ask.from].send(answer);
     }
 
-    pub(super) fn on_answer(&mut self, question: u64, text: String) {
+    /// Has the session of this full name remove something.
+    fn remove_stored(&mut self, name: &str, what: &str) -> Removal {
+        let standing =
+            STANDING.iter().find(|(protocol, key)| sessions::name(protocol, key) == name);
+        let Some(&(protocol, key)) = standing else { return Removal::Absent };
+        if self.draining {
+            return Removal::NotReady;
+        }
+        let Ok(session) = self.find_or_open(protocol, key.to_owned()) else {
+            return Removal::NotReady;
+        };
+        let removal = self.call(session, |machine, fx| machine.on_remove(what, fx));
+        removal.unwrap_or(Removal::NotReady)
+    }
+
+    pub(super) fn on_answer(&mut self, question: u64, status: u16, text: String) {
         let Some(open) = self.questions.open.get_mut(question as u32) else { return };
         open.text.push_str(&text);
         open.missing -= 1;
@@ -484,9 +540,19 @@ impl<T: Transport> Shard<T> {
         let text = finish(text, &self.config.protocols);
         if self.connections.resolve(asker).is_some() {
             self.with_exchange(asker.index, |shard, exchange| {
-                shard.respond(asker.index, exchange, 200, content_type, text.as_bytes());
+                shard.respond(asker.index, exchange, status, content_type, text.as_bytes());
             });
         }
+    }
+}
+
+/// Status and text that tell what became of a removal.
+fn told(removal: Removal) -> (u16, &'static str) {
+    match removal {
+        Removal::Removed => (200, "Removed.\n"),
+        Removal::Absent => (404, "There is no such room.\n"),
+        Removal::InUse => (409, "Somebody is in it.\n"),
+        Removal::NotReady => (503, "It is not known yet; try again.\n"),
     }
 }
 

@@ -32,6 +32,8 @@ pub enum Item<S = Socket> {
     Answer {
         /// Which question, as its asker numbered it.
         question: u64,
+        /// Status of the response; of several parts the last one's counts.
+        status: u16,
         /// The text for this shard's part.
         text: String,
     },
@@ -61,6 +63,9 @@ pub enum About {
     Sessions(&'static str),
     /// JSON array of the users of one session, by its full name.
     Users(String),
+    /// What became of the wish to remove something (the second) that the session of this full name
+    /// knows.
+    Remove(String, String),
 }
 
 /// The sending side of a shard's inbox.

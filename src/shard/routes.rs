@@ -57,6 +57,9 @@ pub enum Route<'a> {
     Documents,
     /// That there is a server.
     Okay,
+    /// Something that the session of this protocol and key knows and can remove; its name is still
+    /// percent-encoded.
+    Removable(&'static Protocol, &'static str, &'a str),
     /// What this server is.
     Home,
     /// Nothing is here, as an original says it.
@@ -119,7 +122,9 @@ fn original<'a>(protocol: &'static Protocol, path: &'a str) -> Route<'a> {
         "/health" if is_gallery(protocol) => Route::Condition(protocol),
         "/stats" if is_gallery(protocol) => Route::Roster(protocol, gallery::HALL),
         "/metrics" => Route::Metrics,
-        _ if is_gallery(protocol) => Route::Absent,
+        _ if is_gallery(protocol) => path
+            .strip_prefix("/rooms/")
+            .map_or(Route::Absent, |room| Route::Removable(protocol, gallery::HALL, room)),
         "/" | "/health" => Route::Alive(protocol),
         _ if path.ends_with("/healthz") => Route::Alive(protocol),
         _ => numbers(path).or_else(|| files_and_users(path)).unwrap_or(Route::NotFound),
@@ -223,7 +228,11 @@ mod tests {
         assert!(matches!(route(only, "/health", false), Route::Condition(_)));
         assert!(matches!(route(only, "/stats", false), Route::Roster(_, "hall")));
         assert!(matches!(route(only, "/metrics", false), Route::Metrics));
-        for path in ["/", "/files/a", "/sessions", "/healthz"] {
+        for (profile, path) in [(only, "/rooms/a%20b"), (Profile::All, "/gallery/rooms/a%20b")] {
+            let found = route(profile, path, false);
+            assert!(matches!(found, Route::Removable(_, "hall", "a%20b")), "{found:?}");
+        }
+        for path in ["/", "/files/a", "/sessions", "/healthz", "/rooms"] {
             assert!(matches!(route(only, path, false), Route::Absent), "{path}");
         }
     }

@@ -70,7 +70,7 @@ impl<T: Transport> Shard<T> {
                 Item::Tell(tell) => self.on_tell(*tell),
                 Item::Storage(answer) => self.on_storage(answer),
                 Item::Ask(ask) => self.on_ask(ask),
-                Item::Answer { question, text } => self.on_answer(question, text),
+                Item::Answer { question, status, text } => self.on_answer(question, status, text),
                 Item::Synced(synced) => self.on_synced(synced),
                 Item::Drain => self.drain(),
             }

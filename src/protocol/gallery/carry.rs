@@ -77,6 +77,8 @@ pub(super) enum ToRoom {
     Answer(ConnId, String),
     /// Nobody is on the way since this member was sent: the session may end.
     Close { epoch: u64, sequence: u64 },
+    /// An operator has removed the room, in which nobody is.
+    Remove { epoch: u64, persistent: bool },
 }
 
 /// For the wire between sessions.

@@ -91,6 +91,11 @@ impl Directory {
         self.rooms.remove(id);
     }
 
+    /// Whether anybody is in a room or on the way there.
+    pub(super) fn is_in_use(&self, id: &str) -> bool {
+        self.rooms.get(id).is_some_and(|entry| entry.users > 0)
+    }
+
     /// Forgets rooms that nobody was in for as long as this; the persistent ones stay.
     pub(super) fn sweep(&mut self, now: Instant, timeout_ms: u64) {
         let idle = |entry: &Entry| now.since(entry.active_at).as_millis() >= timeout_ms.into();

@@ -601,7 +601,8 @@ fn a_connection_moves_to_the_shard_of_its_session_with_all_it_has_sent() {
 #[test]
 fn a_full_inbox_refuses_the_upgrade() {
     let mut world = World::new(Setup { shards: 2, ..Setup::new(TALK) });
-    let answer = || super::mesh::Item::Answer { question: u64::MAX, text: String::new() };
+    let answer =
+        || super::mesh::Item::Answer { question: u64::MAX, status: 200, text: String::new() };
     while world.outlets[1].send(answer()).is_ok() {}
     let refused = world.dial(0, &format!("/{}", name_owned_by(1)));
     let now = world.now;

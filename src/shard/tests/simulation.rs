@@ -297,7 +297,7 @@ impl Simulation {
     /// A shard has much to do.
     fn fill_inbox(&mut self) {
         let shard = self.random.below(self.world.shards.len() as u64) as usize;
-        let answer = || Item::Answer { question: u64::MAX, text: String::new() };
+        let answer = || Item::Answer { question: u64::MAX, status: 200, text: String::new() };
         while self.world.outlets[shard].send(answer()).is_ok() {}
     }
 

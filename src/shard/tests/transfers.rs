@@ -35,7 +35,7 @@ fn end(mut world: World, peers: &[&Peer]) {
 }
 
 fn fill_inbox(world: &World, shard: usize) {
-    let answer = || Item::Answer { question: u64::MAX, text: String::new() };
+    let answer = || Item::Answer { question: u64::MAX, status: 200, text: String::new() };
     while world.outlets[shard].send(answer()).is_ok() {}
 }
 

@@ -104,6 +104,44 @@ fn persistent_rooms_outlive_the_process() {
 }
 
 #[test]
+fn an_operator_deletes_a_persistent_room() {
+    let scratch = Scratch::new("gallery-delete");
+    for (shards, prefix, profile) in [(1, "", "gallery"), (2, "/gallery", "all")] {
+        let start = || Server::start_in(scratch.path(), shards, &["--as", profile]);
+        let server = start();
+        let delete = |room: &str, headers: &str| {
+            let path = format!("{prefix}/rooms/{room}");
+            Connection::open(server.address()).request("DELETE", &path, headers, b"").status
+        };
+        let target = format!("{prefix}/?userId=u");
+        let mut visitor = Visitor::connect_at(server.address(), &target, "u");
+        let config = json!({"persistent": true});
+        visitor.ask(&json!({"action": "create_room", "roomId": "my room", "config": config}));
+        visitor.join("my room", "host");
+        assert_eq!(delete("my%20room", ""), 409);
+        visitor.join("brief", "host");
+        eventually("the room is known to be empty", || {
+            delete("my%20room", "Origin: http://example.org\r\n") == 403
+                && delete("my%20room", "X-Forwarded-For: 127.0.0.1\r\n") == 403
+                && delete("my%20room", "") == 200
+        });
+        assert_eq!(delete("my%20room", ""), 404);
+        assert_eq!(delete("my%2", ""), 400);
+        let path = format!("{prefix}/rooms/brief");
+        let got = Connection::open(server.address()).request("GET", &path, "", b"");
+        assert_eq!((got.status, got.text()), (404, "Not Found"));
+        drop(visitor);
+        server.stop();
+        let server = start();
+        let mut visitor = Visitor::connect_at(server.address(), &target, "u");
+        let created = visitor.ask(&json!({"action": "create_room", "roomId": "my room"}));
+        assert_eq!(created["event"], "room_created");
+        drop(visitor);
+        server.stop();
+    }
+}
+
+#[test]
 fn what_was_done_right_before_the_end_outlives_it() {
     const ROOMS: u64 = 5;
     let scratch = Scratch::new("gallery-last");

@@ -15,7 +15,7 @@ use super::user::User;
 use super::{Config, OVERLOADED, encode, room_key};
 use crate::protocol::keeper::Keeper;
 use crate::protocol::pending::{Input, Pending};
-use crate::protocol::{self, Hello, Loaded, Machine, Message};
+use crate::protocol::{self, Hello, Loaded, Machine, Message, Removal};
 use crate::session::effects::RecordName;
 use crate::session::frame::FrameKind;
 use crate::session::map::Map;
@@ -240,6 +240,18 @@ impl Machine for Hall {
             }
         }
         self.settle(fx);
+    }
+
+    fn on_remove(&mut self, what: &str, fx: &mut Effects<'_>) -> Removal {
+        let removal = match &mut self.pending {
+            Some(pending) => {
+                pending.ask(directory_name, fx);
+                Removal::NotReady
+            }
+            None => self.remove(what, fx),
+        };
+        self.settle(fx);
+        removal
     }
 
     fn on_stored(&mut self, _: &RecordName, result: Result<(), String>, fx: &mut Effects<'_>) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Hall, Seat, random_name, reply, tell};
+use crate::protocol::Removal;
 use crate::protocol::gallery::carry::{ConnId, Terms, ToHall, ToRoom, Visit, pack, unpack};
 use crate::protocol::gallery::decode::{CreateAsk, JoinAsk};
 use crate::protocol::gallery::directory::Place;
@@ -61,6 +62,21 @@ impl Hall {
         let allowed =
             self.creations.allow(&address.unwrap_or_default(), creations_per_minute_max, now);
         (!allowed).then_some(TOO_MANY_ROOMS)
+    }
+
+    /// Removes a room in which nobody is, for an operator.
+    pub(super) fn remove(&mut self, room: &str, fx: &mut Effects<'_>) -> Removal {
+        let Some(entry) = self.directory.room(room) else { return Removal::Absent };
+        let Terms { epoch, persistent, .. } = entry.terms;
+        if self.directory.is_in_use(room) {
+            return Removal::InUse;
+        }
+        self.directory.remove_room(room);
+        if persistent && self.durable {
+            self.keeper.touch(fx.at(), Duration::ZERO);
+        }
+        tell(room, &ToRoom::Remove { epoch, persistent }, fx);
+        Removal::Removed
     }
 
     /// Sends a member to a room, which is made if it does not exist (§2).

@@ -200,6 +200,13 @@ impl Room {
         self.keeper = Keeper::default();
     }
 
+    /// From here on there is no room, only a session.
+    fn end(&mut self) {
+        self.terms = None;
+        self.state = State::default();
+        self.keeper = Keeper::default();
+    }
+
     fn keeps_records(&self) -> bool {
         self.durable && self.terms.as_ref().is_some_and(|terms| terms.persistent)
     }
@@ -215,8 +222,18 @@ impl Room {
                 let is_this = self.terms.as_ref().is_some_and(|terms| terms.epoch == epoch)
                     && self.sequence == sequence;
                 if is_this && self.is_empty() {
-                    self.terms = None;
-                    self.state = State::default();
+                    self.end();
+                }
+            }
+            ToRoom::Remove { epoch, persistent } => {
+                let is_this = self.terms.as_ref().is_none_or(|terms| terms.epoch == epoch);
+                if is_this && self.seats.is_empty() {
+                    self.kept.clear();
+                    self.end();
+                    if persistent && self.durable {
+                        // No later room of this name has this epoch.
+                        fx.store(record_name(&self.id), self.state.stored(epoch));
+                    }
                 }
             }
         }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::super::hall::Hall;
 use super::super::room::Room;
 use super::super::{Config, HALL, ROOM_PREFIX};
-use crate::protocol::{self, Hello, Machine, Message};
+use crate::protocol::{self, Hello, Machine, Message, Removal};
 use crate::session::effects::{Effect, RecordName};
 use crate::session::outbox::{Cursor, Slices};
 use crate::session::{Close, Counters, Effects, History, Instant, MemberId, Now, Outbox};
@@ -154,6 +154,13 @@ impl World {
     pub(super) fn open(&mut self) {
         self.call(HALL, |machine, fx| machine.on_open(fx));
         self.follow_up();
+    }
+
+    /// An operator removes a room.
+    pub(super) fn remove(&mut self, room: &str) -> Removal {
+        let removal = self.call(HALL, |machine, fx| machine.on_remove(room, fx));
+        self.follow_up();
+        removal
     }
 
     /// A client connects, with this path and query.

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::Config;
 use super::harness::{Name, World, error};
+use crate::protocol::Removal;
 
 fn create(world: &mut World, name: Name, room: &str) {
     let config = json!({"persistent": true, "password": "p", "maxUsers": 2});
@@ -124,6 +125,50 @@ fn a_hall_that_finds_nothing_stored_leaves_memory() {
     assert!(world.is_there("hall"));
     world.pass(48 * 3_600_000);
     assert!(!world.is_there("hall"));
+}
+
+#[test]
+fn an_operator_removes_a_room_with_what_is_stored_of_it() {
+    let mut world = World::durable(Config::default());
+    let a = world.connect("a");
+    create(&mut world, a, "r");
+    join(&mut world, a, "r");
+    change(&mut world, a, 3);
+    assert_eq!(world.remove("r"), Removal::InUse);
+    assert_eq!(world.remove("s"), Removal::Absent);
+    world.act(a, json!({"action": "leave_room"}));
+    let kept = |world: &World| {
+        let record = &world.disk["gallery/rooms/r"];
+        String::from_utf8_lossy(record).contains("kept.glb")
+    };
+    assert!(kept(&world));
+    assert_eq!(world.remove("r"), Removal::Removed);
+    assert!(!kept(&world) && !world.is_there("room/r"));
+    let mut world = world.restarted();
+    assert_eq!(world.remove("r"), Removal::NotReady, "the list of rooms is not loaded yet");
+    assert_eq!(world.remove("r"), Removal::Absent);
+    let a = world.connect("a");
+    create(&mut world, a, "r");
+    assert_eq!(state_of(&join(&mut world, a, "r"))["version"], 0);
+}
+
+/// What the room was about to store does not come back.
+#[test]
+fn a_room_is_removed_while_it_is_being_stored() {
+    let mut world = World::durable(Config::default());
+    let a = world.connect("a");
+    create(&mut world, a, "r");
+    join(&mut world, a, "r");
+    world.broken = Some("full".to_owned());
+    change(&mut world, a, 3);
+    world.act(a, json!({"action": "leave_room"}));
+    assert!(world.is_there("room/r"), "it tries again later");
+    world.broken = None;
+    assert_eq!(world.remove("r"), Removal::Removed);
+    world.pass(60_000);
+    assert!(!world.is_there("room/r"));
+    assert!(!String::from_utf8_lossy(&world.disk["gallery/rooms/r"]).contains("kept.glb"));
+    assert_eq!(world.stats()["rooms"], json!([]));
 }
 
 #[test]
