@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use yrs::block::ClientID;
 use yrs::updates::decoder::Decode;
 use yrs::updates::encoder::Encode;
-use yrs::{Doc, Options, ReadTxn, StateVector, Transact, TransactionMut, Update};
+use yrs::{Doc, OffsetKind, Options, ReadTxn, StateVector, Transact, TransactionMut, Update};
 
 use crate::session::MemberId;
 
@@ -279,6 +279,9 @@ impl Document {
                 skip_gc: false,
                 // That would be changes of its own, which no client hears of.
                 cleanup_formatting: false,
+                // As clients count. In bytes, a surrogate pair that somebody cut in two would be longer
+                // when it is deleted than when it was inserted, and yrs panics.
+                offset_kind: OffsetKind::Utf16,
                 ..Options::with_guid_and_client_id("".into(), ClientID::new(0))
             });
             let loaded = apply(&mut doc.transact_mut(), &self.state);
