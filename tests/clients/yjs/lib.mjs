@@ -3,14 +3,12 @@
 import { randomBytes, randomInt } from "node:crypto";
 import { setImmediate as soon } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import * as encoding from "lib0/encoding";
 import * as prng from "lib0/prng";
-import { writeSyncStep1 } from "y-protocols/sync";
 import { WebsocketProvider } from "y-websocket";
 import * as Y from "yjs";
 import { conclude, DEADLINE_MS, expectEqual, Unmet, untilLine, within } from "../scenario.mjs";
 import { canonical, clocks, describe, isComplete } from "./state.mjs";
-import { countedWebSocket, MESSAGE } from "./wire.mjs";
+import { countedWebSocket } from "./wire.mjs";
 
 export { DEADLINE_MS, expect, expectEqual, untilLine, within } from "../scenario.mjs";
 
@@ -92,17 +90,18 @@ class Client {
     }
 
     /**
-     * Waits until the server has dealt with all that this client has sent on its present connection, and this client
-     * with all that the server had to send before: the server answers a question in order.
+     * Waits until the server has dealt with all that this client has sent, and this client with all that the server had
+     * to send before: the echo of its state comes behind that. (An answer to Step1 would too, but makes good whatever
+     * was lost on the way.) Needs a state.
      */
     async settled(deadlineMs) {
         await this.synced(deadlineMs);
-        const encoder = encoding.createEncoder();
-        encoding.writeVarUint(encoder, MESSAGE.sync);
-        writeSyncStep1(encoder, this.doc);
-        this.provider.ws.send(encoding.toUint8Array(encoder));
-        const { socket } = this;
-        await until(`an answer for ${this.name}`, () => socket.step2In === socket.step1Out, deadlineMs);
+        this.awareness.setLocalState(this.awareness.getLocalState());
+        const { clock } = this.awareness.meta.get(this.id);
+        await until(`the echo of ${this.name}'s state`, () => {
+            const heard = this.socket.heard.get(this.id);
+            return heard?.clock >= clock && heard.state !== null;
+        }, deadlineMs);
     }
 
     /** Drops its connection the way a dead network does: no closing handshake. It comes back by itself. */

@@ -92,10 +92,12 @@ export class ZealClient {
         return message(MESSAGE.awareness, encoder => encoding.writeVarUint8Array(encoder, update));
     }
 
-    /** Waits until the server has dealt with everything that was sent. */
+    /** Waits until the server has dealt with everything that was sent. Makes nothing good that was lost on the way. */
     async settled() {
-        this.send(message(MESSAGE.sync, encoder => writeSyncStep1(encoder, this.doc)));
-        await until(`an answer for ${this.name}`, () => this.socket.step2In === this.socket.step1Out);
+        this.awareness.setLocalState(this.awareness.getLocalState());
+        const { clientID: id, meta } = this.awareness;
+        const { clock } = meta.get(id);
+        await until(`the echo of ${this.name}'s state`, () => this.socket.heard.get(id)?.clock >= clock);
     }
 
     received(data, isBinary) {

@@ -14,7 +14,7 @@ await scenario("idle", async stage => {
     const [lone] = await stage.join(["lone"], { room: `${stage.run}-lone` });
     const [mute] = await stage.join(["mute"], { room: `${stage.run}-mute` });
     mute.awareness.setLocalState(null);
-    await mute.settled();
+    await until("the mute client's goodbye to have come round", () => mute.socket.heard.get(mute.id)?.state === null);
     const framesBefore = mute.socket.framesIn;
 
     await Promise.all([

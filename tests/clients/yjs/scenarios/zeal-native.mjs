@@ -67,10 +67,9 @@ async function joins(zoe, room) {
     zoe.join(room);
     expectJoined(await zoe.event(), room);
     await zoe.settled();
-    const { step1In, heard } = zoe.socket;
-    expect("the server to ask what zoe has", step1In > 0, step1In);
-    const { clock } = zoe.awareness.meta.get(zoe.doc.clientID);
-    await until("the echo of zoe's state", () => heard.get(zoe.doc.clientID)?.clock === clock);
+    const { socket } = zoe;
+    await until("answers to zoe's questions", () => socket.step2In === socket.step1Out);
+    expect("the server to ask what zoe has", socket.step1In > 0, socket.step1In);
 }
 
 function expectJoined({ event, roomName, clientId, ...rest }, room) {
