@@ -15,3 +15,4 @@ mod process;
 mod slow_readers;
 mod support;
 mod websocket;
+mod yjs_clients;

@@ -1,7 +1,8 @@
-//! What the tests share: the server as a child process, a plain HTTP client and a raw WebSocket
-//! client that can also misbehave. All waiting has a deadline and fails with what was expected.
+//! What the tests share: the server as a child process, a plain HTTP client, a raw WebSocket client
+//! that can also misbehave, and published clients under Node. All waiting has a deadline and fails with what was expected.
 
 pub mod canary;
+pub mod clients;
 pub mod croquet;
 pub mod gallery;
 pub mod http;
