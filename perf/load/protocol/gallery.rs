@@ -14,7 +14,7 @@ const MEMBERS_USUAL: u32 = 50;
 /// The answer to all but one of those who create a room at once.
 const EXISTS: &str = "Room already exists";
 /// What a browser says of a head at rest: full floats, as JavaScript prints them.
-const POSE: &str = "\"position\":[-1.8427315950393677,1.6000000238418579,4.217904090881348],\
+const POSE: &str = "\"position\":[-1.8427315950393677,1.600000023841858,4.217904090881348],\
                     \"rotation\":[0,0.7071067811865475,0,0.7071067811865476]";
 const MESSAGE: &[u8] = b"{\"event\":\"message\",\"data\":{\"message\":";
 
