@@ -39,6 +39,8 @@ pub(super) enum News {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Heard {
     pub(super) news: News,
+    /// The number of the client that all of it is about, if it is about one.
+    pub(super) client: Option<u64>,
     /// What its sender should know of itself: that it was taken for gone, so that it says again what
     /// it said. An update.
     pub(super) correction: Option<Vec<u8>>,
@@ -53,10 +55,13 @@ pub(super) struct Awareness {
     /// Bytes of their states.
     bytes: usize,
     sweep_at: Option<Instant>,
+    next_number: u64,
 }
 
 #[derive(Debug)]
 struct Client {
+    /// Given by the server; not by a peer, who chose its id.
+    number: u64,
     clock: u32,
     /// None once it is gone.
     state: Option<Box<str>>,
@@ -70,7 +75,7 @@ impl Awareness {
     pub(super) fn hear(
         &mut self,
         by: MemberId,
-        entries: Entries<'_>,
+        mut entries: Entries<'_>,
         now: Instant,
     ) -> Result<Heard, TooMany> {
         let (all, mut new) = (entries.len(), 0);
@@ -93,14 +98,17 @@ impl Awareness {
             0 => News::None,
             _ if new == all => News::All,
             _ => {
-                let raw = entries.zip(is_new).filter(|(_, new)| *new).map(|(entry, _)| entry.raw);
+                let raw =
+                    entries.clone().zip(is_new).filter(|(_, new)| *new).map(|(entry, _)| entry.raw);
                 let mut out = Vec::new();
                 write_awareness(&mut out, raw.collect::<Vec<_>>());
                 News::Some(out)
             }
         };
         let correction = (corrected > 0).then(|| update_of(corrected, &corrections));
-        Ok(Heard { news, correction })
+        let only = entries.next().filter(|_| all == 1);
+        let client = only.and_then(|entry| Some(self.clients.get(&entry.client)?.number));
+        Ok(Heard { news, client, correction })
     }
 
     /// Whether an entry is newer than what is known; it is then.
@@ -117,8 +125,10 @@ impl Awareness {
             }
             self.present += 1;
             self.bytes += state.len();
-            let state = Some(state.into());
-            self.clients.insert(entry.client, Client { clock: entry.clock, state, by, seen: now });
+            self.next_number += 1;
+            let (number, state) = (self.next_number, Some(state.into()));
+            let client = Client { number, clock: entry.clock, state, by, seen: now };
+            self.clients.insert(entry.client, client);
             self.sweep_at.get_or_insert_with(|| now + SWEEP);
             return Ok(true);
         };

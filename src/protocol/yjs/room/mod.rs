@@ -20,7 +20,7 @@ use crate::codec::ysync::{self, Form, Head, Message as Said, messages};
 use crate::protocol::keeper::Keeper;
 use crate::protocol::pending::{self, Input, Pending};
 use crate::protocol::{self, Hello, Loaded, Machine, Message};
-use crate::session::effects::RecordName;
+use crate::session::effects::{Droppable, RecordName};
 use crate::session::frame::FrameKind;
 use crate::session::journal::Entries;
 use crate::session::map::Map;
@@ -304,8 +304,8 @@ impl Room {
         let heard = self.awareness.hear(member, entries, fx.at());
         let heard = heard.map_err(|TooMany| TOO_AWARE)?;
         match heard.news {
-            News::All => self.say_awareness(update, fx),
-            News::Some(update) => self.say_awareness(&update, fx),
+            News::All => self.say_awareness(update, heard.client, fx),
+            News::Some(update) => self.say_awareness(&update, heard.client, fx),
             News::None => {}
         }
         if let Some(correction) = heard.correction {
@@ -315,9 +315,17 @@ impl Room {
     }
 
     /// Tells everybody, also whoever said it: clients alone in a room live off that echo (§3).
-    fn say_awareness(&mut self, update: &[u8], fx: &mut Effects<'_>) {
+    /// Members that are behind are only told the newest about one client.
+    fn say_awareness(&mut self, update: &[u8], client: Option<u64>, fx: &mut Effects<'_>) {
         let head = Head::awareness(Form::Plain, update.len());
-        fx.append(FrameKind::Binary, &[head.as_bytes(), update]);
+        let parts = [head.as_bytes(), update];
+        match client {
+            Some(class) => {
+                let how = Droppable { class, except: None, within: Duration::ZERO };
+                fx.append_droppable(how, FrameKind::Binary, &parts);
+            }
+            None => fx.append(FrameKind::Binary, &parts),
+        }
         self.keep_alive_at = (!self.seats.is_empty()).then(|| fx.at() + KEEP_ALIVE);
     }
 
@@ -353,7 +361,7 @@ impl Room {
             self.keep_alive_at = None;
         }
         if let Some(gone) = self.awareness.leave(member, fx.at()) {
-            self.say_awareness(&gone, fx);
+            self.say_awareness(&gone, None, fx);
         }
         Some(seat)
     }
@@ -458,7 +466,7 @@ impl Machine for Room {
     fn on_deadline(&mut self, fx: &mut Effects<'_>) {
         self.keep_alive(fx);
         if let Some(gone) = self.awareness.sweep(fx.at()) {
-            self.say_awareness(&gone, fx);
+            self.say_awareness(&gone, None, fx);
         }
         self.work(fx);
         self.settle(fx);
