@@ -97,22 +97,27 @@ async function load (update) {
   report('document-load', 'ms', figure.cpuMs, figure.elapsed, { update_bytes: update.length })
 }
 
-/** A client that has nothing joins; from connecting to the whole document. */
-async function lateJoin (update) {
-  const keeper = await open('late-join')
+/** A client that has nothing joins; from connecting to the whole document. One of `typed` is typed before each. */
+async function lateJoin (name, update, typed) {
+  const keeper = await open(name)
   keeper.answer(update)
-  await keeper.ask(Y.encodeStateVectorFromUpdate(update))
+  const vector = Y.encodeStateVectorFromUpdate(update)
+  await keeper.ask(vector)
   let received
-  const figure = await measure(joins, async () => {
+  const figure = await measure(joins, async (time) => {
+    if (time < typed.length) {
+      keeper.update(typed[time])
+      await keeper.ask(vector)
+    }
     const start = performance.now()
-    const client = await open('late-join')
+    const client = await open(name)
     received = await client.ask(EMPTY)
     client.close()
     return performance.now() - start
   })
-  must(digest(received) === digest(update), 'a late client was given another document')
+  must(digest(received) === digest(Y.mergeUpdates([update, ...typed])), 'a late client was given another document')
   keeper.close()
-  report('document-late-join', 'ms', figure.cpuMs, figure.elapsed, { answer_bytes: received.length })
+  report(name, 'ms', figure.cpuMs, figure.elapsed, { answer_bytes: received.length })
 }
 
 /** One types, one listens, with so many keystrokes under way. */
@@ -151,7 +156,8 @@ async function typing (name, updates, under_way) {
 
 const update = options.update ? new Uint8Array(readFileSync(options.update)) : generate(edits)
 await load(update)
-await lateJoin(update)
+await lateJoin('document-late-join', update, [])
+await lateJoin('document-late-join-live', update, keystrokes(joins))
 const typed = keystrokes(keys)
 await typing('typed', typed, 1)
 await typing('typed-ahead', typed, 20)
