@@ -9,7 +9,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::time::Duration;
 
-use lockstep::protocol::{croquet, gallery};
+use lockstep::codec::ysync::{Form, Head, write_entry};
+use lockstep::protocol::{croquet, gallery, yjs};
 use lockstep::shard::routes::Profile;
 use world::{Peer, Setup, World, croquet_join, croquet_send, masked};
 
@@ -252,6 +253,51 @@ fn relay_poses(pose_interval_ms: u64) {
         let bytes = session.sent() - sent;
         assert!(bytes > 1_000 * *heard as u64 * 100, "{name}: {bytes} bytes were sent");
     }
+}
+
+/// Relaying an update to a Yjs document and a state of awareness. Applying updates is for another
+/// turn, and is yrs's.
+#[test]
+fn relaying_an_update_allocates_nothing() {
+    let mut setup = Setup::new(Profile::only(&yjs::PROTOCOL));
+    setup.protocols.yjs.messages_per_second_max = u32::MAX;
+    let mut world = World::new(setup);
+    let members: Vec<Peer> = (0..MEMBERS).map(|_| world.join("/document")).collect();
+    world.settle();
+    members.iter().for_each(|member| world.network.discard(member.connection));
+    let mut session = Session { world, members };
+    // What a client of this number types first.
+    let update = [1, 1, 5, 0, 4, 1, 4, b't', b'e', b'x', b't', 1, b'x', 0];
+    let update = [Head::update(update.len()).as_bytes(), &update].concat();
+    let update = masked(0x82, &update);
+    // A cursor that moves.
+    let aware = |clock: u32| {
+        let mut states = vec![1];
+        write_entry(&mut states, 5, clock, Some(&format!("{{\"cursor\":{}}}", clock % 10)));
+        let head = Head::awareness(Form::Plain, states.len());
+        masked(0x82, &[head.as_bytes(), &states].concat())
+    };
+    let mut clock = 0;
+    let mut round = |session: &mut Session, count: usize| {
+        let states: Vec<Vec<u8>> = (0..count as u32).map(|more| aware(clock + 1 + more)).collect();
+        clock += count as u32;
+        allocations(|| {
+            for state in &states {
+                session.relay(&update);
+                session.relay(state);
+            }
+        })
+    };
+    for _ in 0..5 {
+        round(&mut session, 1_000);
+        session.pass(1_000);
+    }
+    let sent = session.sent();
+    assert_eq!(round(&mut session, 1_000), 0);
+    let bytes = session.sent() - sent;
+    let expected = 1_000 * (MEMBERS as u64 - 1) * 40;
+    assert!(bytes > expected, "{bytes} bytes were sent");
+    assert_eq!(session.world.count(|counters| counters.violations.get()), 0);
 }
 
 /// Bytes that a shard with so many sessions of so many members holds when nothing happens any more:

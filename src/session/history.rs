@@ -54,8 +54,15 @@ struct Droppable {
     start: Position,
     end: Position,
     class: Class,
-    /// Bytes of droppable entries said before it since the session was opened.
+    /// Bytes of droppable entries that were said before it. Only differences mean anything.
     before: u64,
+}
+
+impl Droppable {
+    /// Bytes of droppable entries up to its end.
+    fn after(&self) -> u64 {
+        self.before + (self.end - self.start)
+    }
 }
 
 /// Rings not in use, by size; one pool a shard.
@@ -125,8 +132,6 @@ pub struct History {
     buffer: Option<Box<Buffer>>,
     tail: Position,
     head: Position,
-    /// Bytes of droppable entries since the session was opened.
-    droppable: u64,
     /// What is said but not appended yet, see [`Effects::release`](super::Effects::release).
     pub(super) held: Option<Box<Held>>,
 }
@@ -198,9 +203,8 @@ impl History {
         let start = self.head;
         let end = self.append(kind, parts, pool);
         if let Some(buffer) = &mut self.buffer {
-            let before = self.droppable;
+            let before = buffer.droppables.back().map_or(0, Droppable::after);
             buffer.droppables.push_back(Droppable { start, end, class, before });
-            self.droppable += end - start;
         }
         end
     }
@@ -256,8 +260,10 @@ impl History {
         let all = self.head - position;
         let Some(Buffer { droppables, .. }) = self.buffer.as_deref() else { return all };
         let first = droppables.partition_point(|droppable| droppable.end <= position);
-        let Some(first) = droppables.get(first) else { return all };
-        all - (self.droppable - first.before - position.saturating_sub(first.start))
+        let (Some(first), Some(last)) = (droppables.get(first), droppables.back()) else {
+            return all;
+        };
+        all - (last.after() - first.before - position.saturating_sub(first.start))
     }
 
     /// What lies between two positions in pieces, in order: droppable entries, each with its class,
@@ -333,15 +339,14 @@ impl History {
         assert!(ends.front().is_none_or(|&first| first > self.tail));
         assert!(ends.iter().is_sorted());
         let mut after = self.tail;
-        let mut sum = droppables.front().map_or(self.droppable, |first| first.before);
+        let mut sum = droppables.front().map_or(0, |first| first.before);
         for droppable in droppables {
             assert!(after <= droppable.start && droppable.start < droppable.end);
             assert_eq!(self.entry_end(droppable.start + 1), droppable.end, "not an entry");
             assert_eq!(droppable.before, sum);
-            sum += droppable.end - droppable.start;
+            sum = droppable.after();
             after = droppable.end;
         }
-        assert_eq!(sum, self.droppable);
     }
 
     /// The buffer with room for `more` bytes; a larger one if need be.

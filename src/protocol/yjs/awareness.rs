@@ -64,7 +64,7 @@ struct Client {
     number: u64,
     clock: u32,
     /// None once it is gone.
-    state: Option<Box<str>>,
+    state: Option<String>,
     /// Who speaks for it.
     by: MemberId,
     seen: Instant,
@@ -146,8 +146,10 @@ impl Awareness {
             self.present - usize::from(known.state.is_some()) + usize::from(entry.state.is_some());
         (known.clock, known.by, known.seen) = (entry.clock, by, now);
         match (&mut known.state, entry.state) {
-            // Renewals say the same again.
-            (Some(same), Some(state)) if **same == *state => {}
+            (Some(known), Some(state)) => {
+                known.clear();
+                known.push_str(state);
+            }
             (known, state) => *known = state.map(Into::into),
         }
         self.sweep_at.get_or_insert_with(|| now + SWEEP);
