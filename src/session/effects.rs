@@ -236,8 +236,7 @@ impl<'a> Effects<'a> {
             return self.append_now(how.class, how.except, kind, parts);
         }
         let due = self.now.at + how.within;
-        let held = self.history.held.get_or_insert_with(|| self.pool.take_held());
-        if !held.push(how, kind, parts, due) {
+        if !self.history.held(self.pool).push(how, kind, parts, due) {
             self.release();
         }
     }
@@ -259,11 +258,11 @@ impl<'a> Effects<'a> {
     /// Says what was held back. Called whenever something else is said, and by the shard when the
     /// time has come.
     pub fn release(&mut self) {
-        if let Some(mut held) = self.history.held.take() {
+        if let Some(mut held) = self.history.take_held() {
             held.drain(|class, except, kind, payload| {
                 self.append_now(class, except, kind, &[payload]);
             });
-            self.pool.give_held(held);
+            self.history.give_held(held);
         }
     }
 

@@ -7,10 +7,10 @@ use super::history::Class;
 use super::{Droppable, MemberId};
 
 /// What is held back at most, in bytes, a few for each message included; beyond it nothing waits.
-const HELD_BYTES_MAX: usize = 64 << 10;
+const HELD_BYTES_MAX: usize = 16 << 10;
 
 /// Messages held back, in order.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Held {
     messages: Vec<Message>,
     /// Their payloads.
@@ -27,10 +27,6 @@ struct Message {
 }
 
 impl Held {
-    pub(super) fn new() -> Self {
-        Self { messages: Vec::new(), bytes: Vec::new(), due: Instant::default() }
-    }
-
     /// Whether nothing is held back.
     pub(super) fn is_empty(&self) -> bool {
         self.messages.is_empty()

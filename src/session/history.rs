@@ -4,7 +4,7 @@
 //! the kernel. The ring keeps what the slowest member has still to be sent and nothing more: what a
 //! late joiner needs is the protocol's to keep, in the form its protocol replays it.
 //!
-//! A history at rest (everything sent) holds no buffer. Rings come from the shard's [`RingPool`]
+//! A history at rest (everything sent, nothing held back) holds no buffer. Rings come from the shard's [`RingPool`]
 //! and go back when the last member has caught up, which in steady state is at the end of every
 //! turn, so a handful of warm buffers serve all sessions of a shard.
 //!
@@ -31,8 +31,6 @@ pub const RING_BYTES_MIN: usize = 4 << 10;
 const POOLED_RING_BYTES_MAX: usize = 256 << 10;
 /// Rings a pool keeps for each size.
 const POOLED_RINGS_PER_SIZE: usize = 16;
-/// Buffers for what is held back that a pool keeps.
-const POOLED_HELD: usize = 64;
 /// Room for entry ends that a buffer in the pool may keep.
 const POOLED_ENDS_MAX: usize = 1024;
 /// Entries that are not droppable are looked at together, up to about so many bytes.
@@ -46,6 +44,10 @@ struct Buffer {
     ends: VecDeque<Position>,
     /// Those that are droppable, oldest first.
     droppables: VecDeque<Droppable>,
+    /// Bytes of droppable entries since the ring was taken from the pool.
+    droppable: u64,
+    /// What is said but not appended yet, see [`Effects::release`](super::Effects::release).
+    held: Held,
 }
 
 /// A droppable entry.
@@ -54,15 +56,8 @@ struct Droppable {
     start: Position,
     end: Position,
     class: Class,
-    /// Bytes of droppable entries that were said before it. Only differences mean anything.
+    /// Bytes of droppable entries said before it since the ring was taken from the pool.
     before: u64,
-}
-
-impl Droppable {
-    /// Bytes of droppable entries up to its end.
-    fn after(&self) -> u64 {
-        self.before + (self.end - self.start)
-    }
 }
 
 /// Rings not in use, by size; one pool a shard.
@@ -70,8 +65,6 @@ impl Droppable {
 pub struct RingPool {
     #[allow(clippy::vec_box)] // boxed where they are used: a history at rest has one pointer
     by_size: [Vec<Box<Buffer>>; Self::SIZES],
-    #[allow(clippy::vec_box)] // likewise
-    held: Vec<Box<Held>>,
 }
 
 impl RingPool {
@@ -88,12 +81,15 @@ impl RingPool {
                 ring: vec![0; bytes].into_boxed_slice(),
                 ends: VecDeque::new(),
                 droppables: VecDeque::new(),
+                droppable: 0,
+                held: Held::default(),
             })
         })
     }
 
     fn give(&mut self, mut buffer: Box<Buffer>) {
-        debug_assert!(buffer.ends.is_empty() && buffer.droppables.is_empty());
+        debug_assert!(buffer.is_at_rest());
+        buffer.droppable = 0;
         if let Some(free) = self.by_size.get_mut(Self::class(buffer.ring.len()))
             && free.len() < POOLED_RINGS_PER_SIZE
         {
@@ -103,25 +99,19 @@ impl RingPool {
         }
     }
 
-    pub(super) fn take_held(&mut self) -> Box<Held> {
-        self.held.pop().unwrap_or_else(|| Box::new(Held::new()))
-    }
-
-    pub(super) fn give_held(&mut self, held: Box<Held>) {
-        if self.held.len() < POOLED_HELD {
-            self.held.push(held);
-        }
-    }
-
     /// What must hold between any two calls.
     pub fn invariants(&self) {
-        assert!(self.held.iter().all(|held| held.is_empty()));
         for (class, free) in self.by_size.iter().enumerate() {
             assert!(free.len() <= POOLED_RINGS_PER_SIZE);
             assert!(free.iter().all(|buffer| buffer.ring.len() == RING_BYTES_MIN << class));
-            assert!(free.iter().all(|buffer| buffer.ends.is_empty()));
-            assert!(free.iter().all(|buffer| buffer.droppables.is_empty()));
+            assert!(free.iter().all(|buffer| buffer.is_at_rest() && buffer.droppable == 0));
         }
+    }
+}
+
+impl Buffer {
+    fn is_at_rest(&self) -> bool {
+        self.ends.is_empty() && self.droppables.is_empty() && self.held.is_empty()
     }
 }
 
@@ -132,8 +122,6 @@ pub struct History {
     buffer: Option<Box<Buffer>>,
     tail: Position,
     head: Position,
-    /// What is said but not appended yet, see [`Effects::release`](super::Effects::release).
-    pub(super) held: Option<Box<Held>>,
 }
 
 impl History {
@@ -159,7 +147,29 @@ impl History {
 
     /// When what is held back must be released, if anything is.
     pub fn held_until(&self) -> Option<Instant> {
-        self.held.as_ref().map(|held| held.due())
+        self.buffer
+            .as_ref()
+            .filter(|buffer| !buffer.held.is_empty())
+            .map(|buffer| buffer.held.due())
+    }
+
+    /// Holds messages back; see [`History::take_held`].
+    pub(super) fn held(&mut self, pool: &mut RingPool) -> &mut Held {
+        &mut self.buffer.get_or_insert_with(|| pool.take(RING_BYTES_MIN)).held
+    }
+
+    /// What is held back, to be appended now; `None` if nothing is.
+    pub(super) fn take_held(&mut self) -> Option<Held> {
+        let buffer = self.buffer.as_deref_mut().filter(|buffer| !buffer.held.is_empty())?;
+        Some(std::mem::take(&mut buffer.held))
+    }
+
+    /// Keeps the memory of what was held back.
+    pub(super) fn give_held(&mut self, held: Held) {
+        debug_assert!(held.is_empty());
+        if let Some(buffer) = &mut self.buffer {
+            buffer.held = held;
+        }
     }
 
     /// Whether everything said has been sent.
@@ -203,8 +213,9 @@ impl History {
         let start = self.head;
         let end = self.append(kind, parts, pool);
         if let Some(buffer) = &mut self.buffer {
-            let before = buffer.droppables.back().map_or(0, Droppable::after);
+            let before = buffer.droppable;
             buffer.droppables.push_back(Droppable { start, end, class, before });
+            buffer.droppable += end - start;
         }
         end
     }
@@ -258,12 +269,12 @@ impl History {
     pub fn lasting_bytes_after(&self, position: Position) -> u64 {
         assert!(self.tail <= position && position <= self.head, "range is not retained");
         let all = self.head - position;
-        let Some(Buffer { droppables, .. }) = self.buffer.as_deref() else { return all };
-        let first = droppables.partition_point(|droppable| droppable.end <= position);
-        let (Some(first), Some(last)) = (droppables.get(first), droppables.back()) else {
+        let Some(Buffer { droppables, droppable, .. }) = self.buffer.as_deref() else {
             return all;
         };
-        all - (last.after() - first.before - position.saturating_sub(first.start))
+        let first = droppables.partition_point(|droppable| droppable.end <= position);
+        let Some(first) = droppables.get(first) else { return all };
+        all - (droppable - first.before - position.saturating_sub(first.start))
     }
 
     /// What lies between two positions in pieces, in order: droppable entries, each with its class,
@@ -318,9 +329,7 @@ impl History {
         while droppables.front().is_some_and(|droppable| droppable.end <= self.tail) {
             droppables.pop_front();
         }
-        if self.is_empty()
-            && let Some(buffer) = self.buffer.take()
-        {
+        if let Some(buffer) = self.buffer.take_if(|buffer| buffer.is_at_rest()) {
             pool.give(buffer);
         }
     }
@@ -328,8 +337,7 @@ impl History {
     /// What must hold between any two calls.
     pub fn invariants(&self) {
         assert!(self.tail <= self.head);
-        assert!(self.held.as_ref().is_none_or(|held| !held.is_empty()));
-        let Some(Buffer { ring, ends, droppables }) = self.buffer.as_deref() else {
+        let Some(Buffer { ring, ends, droppables, droppable, .. }) = self.buffer.as_deref() else {
             return assert!(self.is_empty());
         };
         assert!(ring.len().is_power_of_two());
@@ -339,14 +347,15 @@ impl History {
         assert!(ends.front().is_none_or(|&first| first > self.tail));
         assert!(ends.iter().is_sorted());
         let mut after = self.tail;
-        let mut sum = droppables.front().map_or(0, |first| first.before);
-        for droppable in droppables {
-            assert!(after <= droppable.start && droppable.start < droppable.end);
-            assert_eq!(self.entry_end(droppable.start + 1), droppable.end, "not an entry");
-            assert_eq!(droppable.before, sum);
-            sum = droppable.after();
-            after = droppable.end;
+        let mut sum = droppables.front().map_or(*droppable, |first| first.before);
+        for entry in droppables {
+            assert!(after <= entry.start && entry.start < entry.end);
+            assert_eq!(self.entry_end(entry.start + 1), entry.end, "not an entry");
+            assert_eq!(entry.before, sum);
+            sum += entry.end - entry.start;
+            after = entry.end;
         }
+        assert_eq!(sum, *droppable);
     }
 
     /// The buffer with room for `more` bytes; a larger one if need be.
@@ -370,6 +379,8 @@ impl History {
         if let Some(mut old) = self.buffer.take() {
             std::mem::swap(&mut old.ends, &mut larger.ends);
             std::mem::swap(&mut old.droppables, &mut larger.droppables);
+            std::mem::swap(&mut old.held, &mut larger.held);
+            std::mem::swap(&mut old.droppable, &mut larger.droppable);
             pool.give(old);
         }
         self.buffer = Some(larger);

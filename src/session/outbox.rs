@@ -425,8 +425,8 @@ impl Outbox {
         for item in &self.items {
             let is_private = matches!(item.body, Body::Private { .. } | Body::Skip { .. });
             let is_next = cursor.is_none_or(|cursor| cursor >= item.at);
-            let goes_on = is_private && is_next;
-            if !goes_on && !self.visit_private(&mut private, visit) {
+            let goes_on = is_private && is_next || self.visit_private(&mut private, visit);
+            if !goes_on {
                 return;
             }
             if !visit_history(&mut cursor, item.at, history, visit) {
