@@ -331,3 +331,24 @@ fn apply(transaction: &mut TransactionMut<'_>, update: &[u8]) -> Result<(), Unre
 fn guarded<R>(call: impl FnOnce() -> R) -> Result<R, Unreadable> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|_| Unreadable)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_character_cut_in_two_can_be_deleted() {
+        let mut document = Document::default();
+        for update in [
+            // A smile; a bar between its halves; all of it deleted.
+            &b"\x01\x01\x01\x00\x04\x01\x04text\x04\xf0\x9f\x99\x82\x00"[..],
+            b"\x01\x01\x02\x00\xc4\x01\x00\x01\x01\x01|\x00",
+            b"\x00\x02\x02\x01\x00\x01\x01\x01\x00\x02",
+        ] {
+            document.push(update, None);
+        }
+        let culprits = document.apply().expect("the state is readable");
+        assert!(culprits.is_empty());
+        assert_eq!(document.changes.len(), 3, "none was forgotten");
+    }
+}
