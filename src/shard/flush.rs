@@ -9,8 +9,8 @@ use super::Shard;
 use super::connections::{Connection, PAUSED_BACKLOG, Phase};
 use super::sessions::Sessions;
 use crate::net::{SENDS_PER_BATCH_MAX, SLICES_PER_BATCH_MAX, Send, Sent, Token, Transport};
-use crate::session::History;
 use crate::session::outbox::SLICES_PER_SEND_MAX;
+use crate::session::{Close, History};
 
 /// Private bytes that may wait for a peer that does not read before we stop reading from it.
 const BACKLOG_BYTES_MAX: usize = 256 << 10;
@@ -168,7 +168,13 @@ impl<T: Transport> Shard<T> {
                 .outbox
                 .as_ref()
                 .map_or(0, |outbox| outbox.queued_bytes() - outbox.missed_bytes());
-            if queued > BACKLOG_BYTES_MAX && matches!(connection.phase, Phase::Member(_)) {
+            if connection.blocked
+                && let Some(slow) = self.who_lets_pile_up(index)
+            {
+                self.counters.slow_closed.increment();
+                return self.close_member(index, slow);
+            }
+            if queued > BACKLOG_BYTES_MAX && self.seat_of(index).is_some() {
                 self.pause(index, PAUSED_BACKLOG);
             }
             // What was queued when its sends were done already is for the next turn.
@@ -194,6 +200,18 @@ impl<T: Transport> Shard<T> {
             }
             Phase::Member(_) | Phase::Moving(_) | Phase::Busy => {}
         }
+    }
+
+    /// How a member is closed that lets more pile up of what is for it alone than it may be behind
+    /// its session with: others may tell it, while nothing is read of itself. What is shared costs
+    /// nothing.
+    fn who_lets_pile_up(&self, index: u32) -> Option<Close> {
+        let connection = self.connections.get(index)?;
+        let Phase::Member(seat) = &connection.phase else { return None };
+        let session = self.sessions.get(seat.session)?;
+        let outbox = connection.outbox.as_ref()?;
+        let own = outbox.private_bytes().saturating_sub(outbox.missed_bytes());
+        (own > session.limits.lag_bytes_max).then_some(session.protocol.slow)
     }
 
     /// Forgets what every member was sent; condenses what members are behind with, and closes those

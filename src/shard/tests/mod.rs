@@ -155,6 +155,21 @@ fn who_does_not_keep_up_is_cut_at_a_frame_and_nobody_else_notices() {
 }
 
 #[test]
+fn who_does_not_read_what_others_tell_it_alone_is_cut() {
+    let mut world = world_with_lag(100_000);
+    let slow = world.join("/room");
+    let keen = world.join("/room");
+    world.network.set_capacity(slow.connection, 0);
+    (0..90).for_each(|_| keen.send_text("whisper 0 1000"));
+    world.settle();
+    assert_eq!(world.count(|counters| counters.slow_closed.get()), 0);
+    (0..20).for_each(|_| keen.send_text("whisper 0 1000"));
+    world.settle();
+    assert_eq!(world.count(|counters| counters.slow_closed.get()), 1);
+    assert_eq!(world.count(|counters| counters.members.get()), 1);
+}
+
+#[test]
 fn who_was_slow_for_a_while_misses_nothing() {
     let mut world = world_with_lag(100_000);
     let mut slow = world.join("/room/listening");

@@ -259,6 +259,11 @@ impl Machine for Talk {
             "pose" => self.pose(place, number(), fx),
             "reply" => self.tell(member, text, fx),
             "long" => self.tell(member, &"l".repeat(number()), fx),
+            "whisper" => {
+                let (to, bytes) = text.split_once(' ').expect("tests say to whom, and how much");
+                let to = self.members[to.parse::<usize>().expect("tests send numbers")].id;
+                self.tell(to, &"w".repeat(bytes.parse().expect("tests send numbers")), fx);
+            }
             "share" => self.share(member, number(), fx),
             "tick" => self.tick_at = Some(fx.at() + Duration::from_millis(number() as u64)),
             "kick" => {

@@ -21,7 +21,7 @@ use crate::protocol::keeper::Keeper;
 use crate::protocol::pending::{self, Input, Pending};
 use crate::protocol::{self, Hello, Loaded, Machine, Message};
 use crate::session::effects::{Droppable, RecordName};
-use crate::session::frame::FrameKind;
+use crate::session::frame::{FrameKind, Header};
 use crate::session::journal::Entries;
 use crate::session::map::Map;
 use crate::session::{Close, Effects, Instant, MemberId, Now};
@@ -508,9 +508,11 @@ impl Machine for Room {
     }
 }
 
+/// Shared, since it may be more than a member may let pile up.
 fn reply_awareness(member: MemberId, update: &[u8], fx: &mut Effects<'_>) {
     let head = Head::awareness(Form::Plain, update.len());
-    fx.reply(member, FrameKind::Binary, &[head.as_bytes(), update]);
+    let header = Header::new(FrameKind::Binary, head.as_bytes().len() + update.len());
+    fx.share(member, [header.as_bytes(), head.as_bytes(), update].concat().into());
 }
 
 fn malformed(error: Malformed) -> Close {
