@@ -11,6 +11,10 @@
 //!   bytes account for. yrs may still refuse it.
 //! - What the encoders of Yjs and yrs write is accepted, but for one content: see [`check_update`].
 //!
+//! What no check of one update can see: whether its items point to neighbours that fit together, and
+//! how deep the shared types of a document are nested. yrs 0.28 frees what it still points to over
+//! the one, and its stack ends with the other, so a room has to see to both.
+//!
 //! Deliberately absent: version 2 of the encoding, and whatever an update means.
 
 mod awareness;
