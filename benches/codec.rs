@@ -6,7 +6,10 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use lockstep::codec::http1::parse_head;
 use lockstep::codec::json::{object_fields, parse, write_string};
 use lockstep::codec::websocket::{AssemblyPool, Decoder, Limits, unmask};
+use lockstep::codec::ysync::{Form, Head, check_update, messages};
 use serde_json::value::RawValue;
+use yrs::updates::decoder::Decode;
+use yrs::{Doc, ReadTxn, StateVector, Text, Transact, WriteTxn};
 
 const KEY: [u8; 4] = [0x12, 0x9A, 0x00, 0xFE];
 const LIMITS: Limits = Limits { message_bytes_max: 1 << 20, fragments_max: 64 };
@@ -140,5 +143,49 @@ fn bench_json(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, bench_unmask, bench_utf8, bench_frame, bench_head, bench_json);
+/// One character typed into a text, and a text of 20,000 characters typed at changing places.
+fn yjs_updates() -> [(&'static str, Vec<u8>); 2] {
+    let document = Doc::with_client_id(0x1234_5678_9ABC_u64);
+    for at in 0..20_000_u32 {
+        let mut txn = document.transact_mut();
+        let text = txn.get_or_insert_text("text");
+        text.insert(&mut txn, at / 100 * 7919 % (at + 1), "x");
+    }
+    let typed = {
+        let mut txn = document.transact_mut();
+        let text = txn.get_or_insert_text("text");
+        text.insert(&mut txn, 10_000, "y");
+        txn.encode_update_v1()
+    };
+    let state = document.transact().encode_state_as_update_v1(&StateVector::default());
+    [("keystroke", typed), ("document", state)]
+}
+
+fn bench_ysync(criterion: &mut Criterion) {
+    let [(_, typed), _] = yjs_updates();
+    let frame = [Head::update(typed.len()).as_bytes(), &typed].concat();
+    criterion.bench_function("ysync_messages/keystroke", |bencher| {
+        bencher.iter(|| messages(black_box(&frame), Form::Plain).all(|one| one.is_ok()));
+    });
+    let mut group = criterion.benchmark_group("ysync");
+    for (name, update) in yjs_updates() {
+        group.throughput(Throughput::Bytes(update.len() as u64));
+        group.bench_function(format!("check/{name}"), |bencher| {
+            bencher.iter(|| check_update(black_box(&update)).is_ok());
+        });
+        group.bench_function(format!("yrs_decode/{name}"), |bencher| {
+            bencher.iter(|| yrs::Update::decode_v1(black_box(&update)).is_ok());
+        });
+    }
+}
+
+criterion_group!(
+    benches,
+    bench_unmask,
+    bench_utf8,
+    bench_frame,
+    bench_head,
+    bench_json,
+    bench_ysync
+);
 criterion_main!(benches);
