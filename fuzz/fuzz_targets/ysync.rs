@@ -1,34 +1,30 @@
-//! Whatever the checks of Yjs messages accept, yrs reads: decoding and merging never fail or panic,
-//! and what comes out is accepted again.
+//! Documents of Yjs take whatever the checks accept, in whatever order, and what they tell makes the
+//! same document again.
 //!
-//! Nothing is applied to a document of yrs: 0.28 keeps pointers to items it has freed when an update
-//! that is sound in itself points to the wrong neighbours, which no check of one update can see.
-//!
-//! Input: a frame of messages, of which the updates are merged. Or the byte 0xFF, which begins no
-//! message, and after it choices of which such updates are made.
+//! Input: frames of messages, of which the updates are taken. Or the byte 0xFF, which begins no
+//! message, and after it choices of which updates that are accepted are made.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use lockstep::codec::lib0::{write_varbuf, write_varuint};
 use lockstep::codec::ysync::{
-    Form, Message, awareness, check_state_vector, check_update, messages, write_awareness,
+    Document, Form, Message, Refusal, Taken, awareness, check_state_vector, check_update, messages,
+    write_awareness,
 };
-use yrs::block::ClientID;
-use yrs::sync::AwarenessUpdate;
-use yrs::updates::decoder::Decode;
-use yrs::updates::encoder::Encode;
-use yrs::{StateVector, merge_updates_v1};
 
 fuzz_target!(|data: &[u8]| {
-    let mut room = Room { state: yrs::Update::EMPTY_V1.to_vec(), ends: [0; CLIENTS] };
+    let mut room = Room { document: Document::new(), ends: [0; CLIENTS] };
     if let Some(choices) = data.strip_prefix(&[0xFF]) {
         let mut choices = Choices(choices);
         while !choices.0.is_empty() {
             let update = choices.update(&room.ends);
             room.update(&update);
+            if choices.below(8) == 0 {
+                room.collect();
+            }
         }
-        return;
+        return room.check(&[0]);
     }
     for message in messages(data, Form::Unprefixed) {
         if let Ok(Message::Awareness(update)) = message {
@@ -40,62 +36,81 @@ fuzz_target!(|data: &[u8]| {
         assert!(!is_over, "a message after an error");
         is_over = message.is_err();
         match message {
-            Ok(Message::Step1(vector)) => room.state_vector(vector),
+            Ok(Message::Step1(vector)) if check_state_vector(vector).is_ok() => room.check(vector),
             Ok(Message::Step2(update) | Message::Update(update)) => room.update(update),
             Ok(Message::Awareness(update)) => check_awareness(update),
             _ => {}
         }
     }
+    room.collect();
+    room.check(&[0]);
 });
 
 /// Clients that made updates are about: 1 and up.
 const CLIENTS: usize = 4;
 
 struct Room {
-    /// All updates, merged.
-    state: Vec<u8>,
+    document: Document,
     /// The next clock of each client.
     ends: [u32; CLIENTS],
 }
 
 impl Room {
-    /// Merges an update, if it is accepted.
     fn update(&mut self, bytes: &[u8]) {
-        let Ok(update) = check_update(bytes) else { return };
-        let decoded = yrs::Update::decode_v1(bytes).expect("yrs decodes what was accepted");
-        assert!(update.is_empty() || !decoded.is_empty(), "empty to yrs");
-        let vector = decoded.state_vector();
-        for run in update.runs.iter().filter(|run| run.clock == 0 && update.skips == 0) {
-            assert_eq!(vector.get(&ClientID::new(run.client)), run.end, "as many clocks");
+        let checked = check_update(bytes);
+        let taken = self.document.take(bytes);
+        self.document.invariants();
+        match (&checked, taken) {
+            (Ok(_), Ok(Taken::New | Taken::Known)) => {
+                assert_eq!(self.document.take(bytes), Ok(Taken::Known), "again");
+            }
+            (Ok(_), Ok(Taken::Waiting) | Err(_)) => {}
+            (Err(why), taken) => assert_eq!(taken, Err(Refusal::Malformed(*why))),
         }
-        check_update(&decoded.encode_v1()).expect("what yrs encodes is accepted");
-        for run in &update.runs {
+        for run in checked.iter().flat_map(|update| &update.runs) {
             if let Some(end) = self.ends.get_mut((run.client as usize).wrapping_sub(1)) {
                 *end = run.end.max(*end);
             }
         }
-        if update.skips == 0 {
-            let merged = merge_updates_v1([&self.state[..], bytes]).expect("yrs reads both");
-            check_update(&merged).expect("what yrs merges is accepted");
-            self.state = merged;
-        }
     }
 
-    fn state_vector(&self, bytes: &[u8]) {
-        let Ok(checked) = check_state_vector(bytes) else { return };
-        let vector = StateVector::decode_v1(bytes).expect("yrs decodes what was accepted");
-        assert!(vector.len() <= checked.clients as usize);
-        check_state_vector(&vector.encode_v1()).expect("what yrs encodes is accepted");
+    /// Emptying what is deleted changes nothing else.
+    fn collect(&mut self) {
+        let before = vector_of(&self.document);
+        self.document.collect();
+        self.document.invariants();
+        assert_eq!(vector_of(&self.document), before);
+        let once = self.document.whole();
+        self.document.collect();
+        assert_eq!(self.document.whole(), once, "a second time");
     }
+
+    /// What is told is sound, and makes the same document: all of it, and what one lacks who has
+    /// `vector`.
+    fn check(&self, vector: &[u8]) {
+        let whole = self.document.whole();
+        let again = Document::load(&whole).expect("a document");
+        assert_eq!(again.whole(), whole);
+        assert_eq!(vector_of(&again), vector_of(&self.document));
+        let mut lacks = Vec::new();
+        self.document.write_difference(vector, &mut lacks);
+        check_update(&lacks).expect("what is told is sound");
+        let mut nothing = Vec::new();
+        self.document.write_difference(&vector_of(&self.document), &mut nothing);
+        assert_eq!(check_update(&nothing).map(|update| update.structs), Ok(0));
+    }
+}
+
+fn vector_of(document: &Document) -> Vec<u8> {
+    let mut vector = Vec::new();
+    document.write_vector(&mut vector);
+    check_state_vector(&vector).expect("what is told is sound");
+    vector
 }
 
 fn check_awareness(bytes: &[u8]) {
     let Ok(entries) = awareness(bytes) else { return };
-    let decoded = AwarenessUpdate::decode_v1(bytes).expect("yrs decodes what was accepted");
     assert_eq!(entries.len(), entries.clone().count());
-    for entry in entries.clone() {
-        assert!(decoded.clients.contains_key(&ClientID::new(entry.client)));
-    }
     let (mut written, raw) = (Vec::new(), entries.map(|entry| entry.raw).collect::<Vec<_>>());
     write_awareness(&mut written, raw);
     assert_eq!(written, bytes);
@@ -145,11 +160,11 @@ impl Choices<'_> {
     }
 
     fn one(&mut self, out: &mut Vec<u8>, ends: &[u32; CLIENTS]) {
-        const KINDS: [u8; 12] = [0, 1, 3, 4, 4, 4, 5, 6, 7, 7, 8, 9];
+        const KINDS: [u8; 14] = [0, 1, 2, 3, 4, 4, 4, 5, 6, 7, 7, 8, 9, 10];
         let kind = KINDS[self.below(KINDS.len() as u32) as usize];
         let flags = self.below(8) as u8;
-        if kind == 0 {
-            return out.extend([0, 1 + flags]);
+        if kind == 0 || kind == 10 {
+            return out.extend([kind, 1 + flags]);
         }
         out.push(flags << 5 | kind);
         for flag in [4, 2] {
@@ -178,12 +193,17 @@ impl Choices<'_> {
         match kind {
             1 => out.push(1 + self.below(4) as u8),
             4 => write_varbuf(out, TEXTS[self.below(5) as usize].as_bytes()),
+            2 => {
+                out.push(2);
+                write_varbuf(out, b"undefined");
+                write_varbuf(out, b"{}");
+            }
             5 => write_varbuf(out, b"[1]"),
             6 => {
                 write_varbuf(out, b"b");
                 write_varbuf(out, [&b"true"[..], b"null"][self.below(2) as usize]);
             }
-            7 => out.push([0, 1, 2, 4, 6, 9, 15][self.below(7) as usize]),
+            7 => out.push([0, 1, 2, 4, 6][self.below(5) as usize]),
             8 => {
                 let count = self.below(4) as u8;
                 out.push(count);

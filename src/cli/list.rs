@@ -862,6 +862,19 @@ pub static SETTINGS: &[Setting] = &[
         },
     },
     Setting {
+        flag: "yjs-document-bytes-max",
+        short: None,
+        group: Group::Yjs,
+        takes: Takes::One("SIZE"),
+        originals: &[],
+        default: Default::Is("256MiB"),
+        doc: "Largest document",
+        apply: |draft, text| {
+            draft.settings.yjs.document_bytes_max = bytes(text, KIB..=4 * GIB - 1)? as usize;
+            Ok(())
+        },
+    },
+    Setting {
         flag: "room-timeout-minutes",
         short: None,
         group: Group::Yjs,

@@ -1,8 +1,7 @@
 //! State vectors: `count, count x (client, clock)`.
 
-use smallvec::SmallVec;
-
-use super::clients::{check_spread, count_clients};
+use super::clients::count_clients;
+use super::structs::Id;
 use super::{CLOCK_MAX, Malformed};
 use crate::codec::lib0::Reader;
 
@@ -23,18 +22,26 @@ impl StateVector {
     }
 }
 
-/// Checks a state vector (lib0 version 1, as yrs 0.28's `StateVector::decode_v1` reads it).
+/// The clients and clocks of a state vector that was checked, in the order they come.
+pub fn state_vector(bytes: &[u8]) -> impl Iterator<Item = Id> {
+    let mut reader = Reader::new(bytes);
+    let count = reader.varuint().unwrap_or_default();
+    (0..count).map_while(move |_| {
+        let client = reader.varuint().ok()?;
+        Some(Id { client, clock: reader.varuint().ok()?.try_into().ok()? })
+    })
+}
+
+/// Checks a state vector (lib0 version 1).
 pub fn check_state_vector(bytes: &[u8]) -> Result<StateVector, Malformed> {
     let mut reader = Reader::new(bytes);
     let count = count_clients(&mut reader, ENTRY_BYTES_MIN)?;
-    let mut clients = SmallVec::<[u64; 8]>::new();
     for _ in 0..count {
-        clients.push(reader.varuint()?);
+        let _client = reader.varuint()?;
         if reader.varuint()? > u64::from(CLOCK_MAX) {
             return Err(Malformed::Clock);
         }
     }
     reader.end()?;
-    check_spread(clients.iter().copied())?;
     Ok(StateVector { clients: count as u32 })
 }

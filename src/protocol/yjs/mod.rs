@@ -1,15 +1,14 @@
 //! Documents of Yjs (specs: zeal): updates are relayed among those who edit a document, which the
 //! server keeps so that whoever comes late or comes back is told what it lacks.
 //!
-//! A session is one document ([`room`]): the state that yrs keeps ([`document`]) and who is there,
+//! A session is one document ([`room`]): what was written ([`document`]) and who is there,
 //! looking at what ([`awareness`]). Clients of y-websocket name it by the path they ask for. Zeal's
 //! native clients (`/ws`) name it in their first message; until then they are in the lobby
 //! ([`lobby`]), and [`native`] has what they and the server say to each other besides.
 //!
 //! Invariants:
-//! - No byte reaches yrs or a client that `codec::ysync` has not checked.
-//! - An update is recorded and relayed as it came, and applied later; nobody is told what the
-//!   document has before all that waits is applied.
+//! - No byte of an update or a state reaches a client that `codec::ysync` has not checked.
+//! - An update is relayed as it came, and only if it tells anything new.
 //! - A member is answered one difference a turn, whatever it asks: answers cost far more than
 //!   questions.
 //!
@@ -48,7 +47,8 @@ const ROOM_FULL: Close = Close::new(1013, "Room capacity reached");
 const SERVER_FULL: Close = Close::new(1013, "Room limit reached");
 const MALFORMED: Close = Close::new(1008, "Malformed message");
 const NOT_BINARY: Close = Close::new(1003, "Messages are binary");
-const REFUSED: Close = Close::new(1008, "Update cannot be applied");
+const REFUSED: Close = Close::new(1008, "Too much is missing");
+const TOO_LARGE: Close = Close::new(1009, "Document too large");
 const TOO_AWARE: Close = Close::new(1008, "Too many awareness states");
 const UNAVAILABLE: Close = Close::new(1011, "Document is unavailable");
 const SILENT: Close = Close::new(1001, "Heartbeat timeout");
@@ -78,6 +78,8 @@ pub struct Config {
     pub clients_per_room_max: usize,
     /// Clients of a document beyond which Zeal's native clients are refused.
     pub native_clients_per_room_max: usize,
+    /// Largest document, in bytes; who would make it larger is closed with 1009.
+    pub document_bytes_max: usize,
     /// How long a document stays in memory when everybody has left, in milliseconds.
     pub room_timeout_ms: u64,
     /// What clients that may write must know, if anything.
@@ -100,6 +102,7 @@ impl Default for Config {
             native_rooms_max: 1_000,
             clients_per_room_max: 10_000,
             native_clients_per_room_max: 100,
+            document_bytes_max: 256 << 20,
             room_timeout_ms: 30 * 60_000,
             write_token: None,
             read_token: None,

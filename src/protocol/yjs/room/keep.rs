@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use super::edit::UPDATE;
-use super::{Kept, Phase, Room, Unstored, stored};
-use crate::codec::ysync::check_update;
+use super::{Kept, Phase, REST_AFTER, Room, Unstored, stored};
 use crate::protocol::Loaded;
 use crate::protocol::pending::{Input, Pending};
-use crate::protocol::yjs::document::{Document, Unreadable};
+use crate::protocol::yjs::document::Document;
 use crate::session::journal::{Entries, Position};
 use crate::session::{Close, Effects};
 
@@ -73,21 +72,23 @@ impl Room {
     ) -> Result<(), String> {
         let mut position: Position = 0;
         if let Some(record) = records?.pop().flatten() {
-            let (state, up_to) = stored::read(&record).ok_or("the record is damaged")?;
-            self.document = Document::load(state.to_vec()).map_err(|error| error.to_string())?;
-            (position, self.stored_bytes) = (up_to, state.len());
+            let stored = stored::read(&record).ok_or("the record is damaged")?;
+            self.document = Document::load(stored.state).map_err(|error| error.to_string())?;
+            for update in &stored.pending {
+                self.document.take(update).map_err(|error| error.to_string())?;
+            }
+            (position, self.stored_bytes) = (stored.position, record.len());
         }
         let Some(entries) = recovered else { return Ok(()) };
         for (_, entry) in entries.after(position) {
             let [UPDATE, update @ ..] = entry else {
                 return Err("an entry of the journal is none of a document".to_owned());
             };
-            check_update(update).map_err(|error| format!("an entry of the journal: {error}"))?;
-            self.document.push(update, None);
+            let taken = self.document.take(update);
+            taken.map_err(|error| format!("an entry of the journal: {error}"))?;
             self.unstored.entries += 1;
             self.unstored.bytes += update.len();
         }
-        self.document.apply().map_err(|error| error.to_string())?;
         // Also when all was stored: the journal does not know.
         self.keeper.touch(fx.at(), STORE_AFTER);
         self.unstored.entries += 1;
@@ -123,8 +124,8 @@ impl Room {
         if is_empty && self.unstored.entries > 0 && self.keeper.is_clean() {
             self.keeper.touch(now, STORE_AFTER);
         }
-        if self.keeper.begin(now) && self.store(fx).is_err() {
-            return self.settle(fx);
+        if self.keeper.begin(now) {
+            self.store(fx);
         }
         let timeout = Duration::from_millis(self.config().room_timeout_ms);
         let is_kept = self.unstored.entries == 0 && self.keeper.is_clean();
@@ -135,30 +136,25 @@ impl Room {
         self.is_over = is_empty && is_kept && rests;
     }
 
-    fn store(&mut self, fx: &mut Effects<'_>) -> Result<(), Close> {
-        let whole = self.whole(fx)?;
-        fx.store_base(stored::record_name(&self.name), stored::write(&whole, fx.recorded()));
-        (self.unstored, self.stored_bytes) = (Unstored::default(), whole.len());
-        Ok(())
-    }
-
-    fn whole(&mut self, fx: &mut Effects<'_>) -> Result<bytes::Bytes, Close> {
-        self.apply(fx)?;
-        self.document.whole().map_err(|error: Unreadable| self.fail(error, fx))
+    fn store(&mut self, fx: &mut Effects<'_>) {
+        let whole = self.document.whole();
+        let record = stored::write(&whole, self.document.pending(), fx.recorded());
+        (self.unstored, self.stored_bytes) = (Unstored::default(), record.len());
+        fx.store_base(stored::record_name(&self.name), record);
+        self.rest_at.get_or_insert_with(|| fx.at() + REST_AFTER);
     }
 
     /// The process stops.
     pub(super) fn store_at_the_end(&mut self, fx: &mut Effects<'_>) {
         let is_open = matches!(self.phase, Phase::Open);
         if is_open && self.durable && self.unstored.entries > 0 {
-            // If it fails the journal has all of it.
-            let _ = self.store(fx);
+            self.store(fx);
         }
     }
 
     fn forget_deadlines(&mut self) {
         self.keeper = Default::default();
-        (self.apply_at, self.rest_at, self.keep_alive_at) = (None, None, None);
+        (self.rest_at, self.keep_alive_at) = (None, None);
         (self.answers_at, self.read_only_until) = (None, None);
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::awareness::{Awareness, News, TooMany};
 use super::census::Counted;
-use super::document::{Document, Unreadable};
+use super::document::Document;
 use super::lobby::complain;
 use super::native::{self, INVALID, Request, Visit};
 use super::{
@@ -30,8 +30,6 @@ use crate::session::{Close, Effects, Instant, MemberId, Now};
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// An awareness update without entries.
 const NOTHING_NEW: &[u8] = &[1, 1, 0];
-/// Longest time between an update and its being applied.
-const APPLY_AFTER: Duration = Duration::from_millis(50);
 /// Time without updates after which a document rests.
 const REST_AFTER: Duration = Duration::from_secs(60);
 /// How often a room that can record nothing looks whether it can again.
@@ -57,7 +55,6 @@ pub(super) struct Room {
     unstored: Unstored,
     /// Size of the stored document, in bytes.
     stored_bytes: usize,
-    apply_at: Option<Instant>,
     rest_at: Option<Instant>,
     /// When everybody is next sent something so that they know of the server.
     keep_alive_at: Option<Instant>,
@@ -155,7 +152,6 @@ impl Room {
             keeper: Keeper::default(),
             unstored: Unstored::default(),
             stored_bytes: 0,
-            apply_at: None,
             rest_at: None,
             keep_alive_at: None,
             answers_at: None,
@@ -170,7 +166,6 @@ impl Room {
     pub(super) fn invariants(&self) {
         self.document.invariants();
         self.awareness.invariants();
-        assert_eq!(self.apply_at.is_some(), self.document.has_unapplied());
         let asks = self.seats.values().any(|seat| seat.asks.is_some());
         assert_eq!(self.answers_at.is_some(), asks);
         assert_eq!(self.keep_alive_at.is_none(), self.seats.is_empty());
@@ -202,7 +197,7 @@ impl Room {
         if let Some(visit) = &visit {
             fx.reply(member, FrameKind::Text, &[&native::joined(&self.name, visit)]);
         }
-        let vector = self.vector(fx)?;
+        let vector = self.document.vector();
         let head = Head::step1(vector.len());
         fx.reply(member, FrameKind::Binary, &[head.as_bytes(), &vector]);
         self.tell_everybody_there(member, fx);
@@ -282,8 +277,7 @@ impl Room {
         for message in messages(frame, Form::Plain) {
             match message.map_err(malformed)? {
                 Said::Step1(vector) => self.on_step1(member, vector, fx)?,
-                Said::Step2(update) => self.on_step2(member, update, fx)?,
-                Said::Update(update) => self.on_update(member, update, fx)?,
+                Said::Step2(update) | Said::Update(update) => self.on_update(member, update, fx)?,
                 Said::Awareness(update) => self.on_awareness(member, update, fx)?,
                 Said::QueryAwareness => self.tell_everybody_there(member, fx),
                 Said::Custom(json) => self.on_custom(member, json, fx)?,
@@ -371,20 +365,6 @@ impl Room {
             fx.append(FrameKind::Binary, &[NOTHING_NEW]);
             self.keep_alive_at = Some(fx.at() + KEEP_ALIVE);
         }
-    }
-
-    /// The document cannot be used any more: everybody is sent away.
-    fn fail(&mut self, error: Unreadable, fx: &mut Effects<'_>) -> Close {
-        fx.counters.storage_errors.increment();
-        log::error!(
-            target: "yjs", scope = "session", event = "unreadable";
-            "document {:?} is unavailable: {error}", self.name
-        );
-        self.phase = Phase::Unavailable;
-        for (&member, _) in &self.seats {
-            fx.close(member, UNAVAILABLE);
-        }
-        UNAVAILABLE
     }
 
     fn handle(&mut self, input: Input<Kept>, fx: &mut Effects<'_>) -> Result<(), Close> {
@@ -477,7 +457,6 @@ impl Machine for Room {
         let is_open = matches!(self.phase, Phase::Open);
         let ends_at = self.empty_since.filter(|_| is_open && !self.is_over).map(|at| at + timeout);
         [
-            self.apply_at,
             self.rest_at,
             self.keep_alive_at,
             self.answers_at,

@@ -327,8 +327,14 @@ impl World {
         self.step1(name, &[0]);
         let heard = self.heard(name);
         self.leave(name);
-        let [Heard::Step2(state)] = &heard[..] else { panic!("{heard:?}") };
-        text_of(&[state])
+        let updates: Vec<&[u8]> = heard
+            .iter()
+            .map(|heard| match heard {
+                Heard::Step2(update) | Heard::Update(update) => &**update,
+                other => panic!("no answer: {other:?}"),
+            })
+            .collect();
+        text_of(&updates)
     }
 }
 

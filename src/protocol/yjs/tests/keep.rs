@@ -2,6 +2,7 @@
 
 use super::harness::{Heard, World, Writer};
 use crate::protocol::Machine;
+use crate::protocol::yjs::stored::Stored;
 use crate::protocol::yjs::{UNAVAILABLE, stored};
 use crate::session::journal::Entries;
 
@@ -60,7 +61,7 @@ fn a_document_is_stored_when_all_have_left_and_loaded_when_somebody_comes() {
 #[test]
 fn what_is_said_while_the_document_is_loaded_waits() {
     let mut world = World::durable();
-    world.disk = Some(stored::write(&Writer::new(5).types("old "), 0));
+    world.disk = Some(stored::write(&Writer::new(5).types("old "), [], 0));
     world.holds = true;
     let (a, gone) = (world.enter(), world.enter());
     let writer = Writer::new(9);
@@ -81,7 +82,7 @@ fn what_is_said_while_the_document_is_loaded_waits() {
 
 #[test]
 fn a_document_that_cannot_be_read_is_refused_and_left_alone() {
-    for disk in [None, Some(vec![1, 2, 3]), Some(stored::write(&[7, 7], 0))] {
+    for disk in [None, Some(vec![1, 2, 3]), Some(stored::write(&[7, 7], [], 0))] {
         let mut world = World::durable();
         let is_damaged = disk.is_some();
         world.disk = disk.clone();
@@ -109,7 +110,7 @@ fn what_was_recorded_is_recovered_and_stored() {
         entries.push(position, &entry(update));
     }
     let mut world = World::durable();
-    world.disk = Some(stored::write(&state, 4));
+    world.disk = Some(stored::write(&state, [], 4));
     world.recover(entries);
     assert!(!world.room.is_over());
     world.run(5_000);
@@ -145,7 +146,7 @@ fn updates_are_recorded_as_they_came_and_a_store_tells_how_far_it_goes() {
     world.checkpoint();
     assert_eq!(world.stores, 1);
     let disk = world.disk.clone().expect("a record");
-    let (state, position) = stored::read(&disk).expect("sound");
+    let Stored { state, position, .. } = stored::read(&disk).expect("sound");
     assert_eq!(position, last);
     assert_eq!(super::harness::text_of(&[state]), "xxx");
     world.update(a, &writer.types("y"));

@@ -1,3 +1,7 @@
+//! Checks of what comes from outside, and documents.
+
+mod document;
+
 use proptest::prelude::*;
 use yrs::types::Attrs;
 use yrs::updates::decoder::Decode;
@@ -187,7 +191,6 @@ fn documents_of_yrs_are_accepted() {
     let client = document.client_id();
     let end = vector.get(&client);
     assert_eq!(update.runs[..], [Run { client: client.get(), clock: 0, end }]);
-    assert_eq!((update.types, update.subdocuments, update.skips), (5, 1, 0));
     assert!(update.deletions >= 2);
 }
 
@@ -209,17 +212,21 @@ fn clocks_count_utf16_units_and_elements() {
         (4, string(text), text.encode_utf16().count()),
         (4, string("abc"), 3),
         (4, string("\u{1F600}"), 2),
+        (2, [&[2][..], &string("[1]"), &string("undefined")].concat(), 2),
         (5, string("[]"), 1),
         (6, [string("bold"), string("true")].concat(), 1),
         (7, vec![2], 1),
         (7, [vec![3], string("p")].concat(), 1),
+        (7, [vec![5], string("hook")].concat(), 1),
         (8, vec![2, 126, 127], 2),
         (9, [string("guid"), vec![118, 0]].concat(), 1),
     ] {
         let bytes = update_of(&[&item(kind, &content)]);
         let end = check_update(&bytes).map(|update| update.runs[0].end);
         assert_eq!(end, Ok(len as u32), "kind {kind}");
-        assert!(yrs::Update::decode_v1(&bytes).is_ok(), "kind {kind}");
+        // yrs 0.28 reads one string of JSON too many, and no name of a hook.
+        let is_known = kind != 2 && content[0] != 5;
+        assert!(!is_known || yrs::Update::decode_v1(&bytes).is_ok(), "kind {kind}");
     }
 }
 
@@ -299,7 +306,7 @@ fn a_client_comes_once_and_with_structs() {
 }
 
 #[test]
-fn clients_have_to_be_few_or_spread() {
+fn clients_have_a_limit() {
     let vector = |count: u64, step: u64| {
         let mut bytes = Vec::new();
         write_varuint(&mut bytes, count);
@@ -320,15 +327,9 @@ fn clients_have_to_be_few_or_spread() {
         bytes.push(0);
         bytes
     };
-    // An odd step spreads as well as random numbers do.
-    for (count, step) in [(1024, 1 << 32), (1025, 1), (100_000, 0x9E37_79B9)] {
-        assert_eq!(check_state_vector(&vector(count, step)).map(|it| it.clients), Ok(count as u32));
-        assert_eq!(check_update(&update(count, step)).map(|it| it.structs), Ok(count as u32));
-    }
-    for step in [1 << 12, 1 << 20, 1 << 32] {
-        assert_eq!(check_state_vector(&vector(1025, step)), Err(Malformed::CollidingClients));
-        assert_eq!(check_update(&update(1025, step)), Err(Malformed::CollidingClients));
-    }
+    let most = CLIENTS_MAX as u64;
+    assert_eq!(check_state_vector(&vector(most, 1)).map(|it| it.clients), Ok(most as u32));
+    assert_eq!(check_update(&update(most, 1)).map(|it| it.structs), Ok(most as u32));
     let more = CLIENTS_MAX as u64 + 1;
     assert_eq!(check_state_vector(&vector(more, 1)), Err(Malformed::TooMany));
     assert_eq!(check_update(&update(more, 1)), Err(Malformed::TooMany));
@@ -349,12 +350,12 @@ fn ranges_of_nothing_are_refused() {
         assert_eq!(check_update(bytes), Err(Malformed::Empty), "{bytes:x?}");
     }
     let skip = check_update(&[1, 2, 1, 0, 10, 4, 0, 1, 0]).unwrap();
-    assert_eq!((skip.skips, skip.structs, skip.runs[0].end), (1, 2, 5));
+    assert_eq!((skip.structs, skip.runs[0].end), (2, 5));
 }
 
 #[test]
 fn unknown_kinds_are_refused() {
-    for kind in [2, 11, 15, 16, 0x14] {
+    for kind in [11, 15, 16, 0x14] {
         assert_eq!(check_item(kind, &[1, b'x']), Err(Malformed::Tag), "kind {kind}");
     }
     // Kinds of gaps with the flag of an origin.
@@ -362,21 +363,12 @@ fn unknown_kinds_are_refused() {
         let bytes = update_of(&[&[info, 1, 0, 1]]);
         assert_eq!(check_update(&bytes), Err(Malformed::Tag), "first byte {info:x}");
     }
-    for shared_type in [7, 8, 10, 14, 16, 255] {
+    for shared_type in [7, 8, 9, 10, 14, 15, 16, 255] {
         assert_eq!(check_item(7, &[shared_type]), Err(Malformed::Tag), "type {shared_type}");
     }
     for value in [0, 115, 128, 255] {
         assert_eq!(check_item(8, &[1, value]), Err(Malformed::Tag), "value {value}");
     }
-}
-
-/// Why content of the kind JSON is refused: should this fail, yrs has learnt to read it.
-#[test]
-fn yrs_misreads_json_content() {
-    let bytes = update_of(&[&item(2, &[&[1][..], &string("1")].concat())]);
-    assert_eq!(check_update(&bytes), Err(Malformed::Tag));
-    let read = std::panic::catch_unwind(|| yrs::Update::decode_v1(&bytes).is_ok());
-    assert!(!matches!(read, Ok(true)));
 }
 
 #[test]
@@ -438,16 +430,6 @@ fn every_value_of_lib0_is_read() {
     // yrs would shift by more bits than there are.
     let endless = [&[1, 125][..], &[0xFF; 10], &[1]].concat();
     assert_eq!(check_item(8, &endless), Err(Malformed::Number));
-}
-
-#[test]
-fn documents_within_a_document_are_limited() {
-    let one = item(9, &[&string("g")[..], &[127]].concat());
-    let most = vec![&one[..]; SUBDOCUMENTS_MAX as usize];
-    let update = check_update(&update_of(&most)).unwrap();
-    assert_eq!(update.subdocuments, SUBDOCUMENTS_MAX);
-    let more = vec![&one[..]; SUBDOCUMENTS_MAX as usize + 1];
-    assert_eq!(check_update(&update_of(&more)), Err(Malformed::TooMany));
 }
 
 #[test]
