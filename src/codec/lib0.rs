@@ -33,7 +33,7 @@ pub enum Malformed {
     /// A tag that names nothing known.
     #[error("unknown tag")]
     Tag,
-    /// A clock, or the clock after a range, beyond what yrs can count.
+    /// A clock, or the clock after a range, beyond what any client has.
     #[error("clock too large")]
     Clock,
     /// A range or a struct that covers nothing where it must cover something.
@@ -45,9 +45,6 @@ pub enum Malformed {
     /// The same client twice in one update.
     #[error("client repeated")]
     RepeatedClient,
-    /// Client numbers chosen to collide in a hash table.
-    #[error("client numbers collide")]
-    CollidingClients,
     /// More of something than its limit allows.
     #[error("too many")]
     TooMany,
