@@ -9,6 +9,7 @@ pub mod http;
 pub mod random;
 pub mod server;
 pub mod websocket;
+pub mod yjs;
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};

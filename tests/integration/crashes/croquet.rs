@@ -1,5 +1,4 @@
-//! The server is killed at random moments under load, again and again in the same data directory,
-//! with changing numbers of shards. Whatever a client heard must be there afterwards, as it heard it.
+//! Whatever a Croquet client heard is there afterwards, as it heard it.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -8,17 +7,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 
+use super::{LIVES_EACH, ROUNDS, start_anyhow};
 use crate::support::croquet::{Member, send_text};
 use crate::support::eventually;
 use crate::support::random::Random;
 use crate::support::server::{Scratch, Server};
 use crate::support::websocket::frame;
 
-const ROUNDS: usize = 100;
 const SESSIONS: [&str; 4] = ["one", "two", "three", "four"];
 const MEMBERS_EACH: usize = 2;
-/// Lives of the server that a session goes through; its history grows with each.
-const LIVES_EACH: usize = 10;
 /// Messages heard in all before the server is killed, at most.
 const MESSAGES_MAX: usize = 400;
 
@@ -100,11 +97,7 @@ fn what_croquet_clients_heard_survives_a_hundred_kills() {
     let data = Scratch::new("kills");
     let mut heard = BTreeMap::new();
     for round in 0..ROUNDS {
-        let shards = 1 + random.below(3);
-        // What survives the process does not depend on it.
-        let sync = ["100ms", "1ms", "never", "always"][random.below(4)];
-        let server =
-            Server::start_in(data.path(), shards, &["--log-level", "warn", "--sync", sync]);
+        let server = start_anyhow(data.path(), &mut random);
         let enough = random.below(MESSAGES_MAX);
         live(server.address(), round, &mut heard, |count| {
             eventually("members to have heard enough", || count.load(Ordering::Relaxed) >= enough);
