@@ -522,7 +522,9 @@ impl<T: Transport> Shard<T> {
             return Removal::NotReady;
         };
         let removal = self.call(session, |machine, fx| machine.on_remove(what, fx));
-        removal.unwrap_or(Removal::NotReady)
+        // It is answered through another shard, which does not wait for the end of this turn.
+        self.commit();
+        removal.filter(|_| !self.journaling.holding).unwrap_or(Removal::NotReady)
     }
 
     pub(super) fn on_answer(&mut self, question: u64, status: u16, text: String) {
@@ -552,7 +554,7 @@ fn told(removal: Removal) -> (u16, &'static str) {
         Removal::Removed => (200, "Removed.\n"),
         Removal::Absent => (404, "There is no such room.\n"),
         Removal::InUse => (409, "Somebody is in it.\n"),
-        Removal::NotReady => (503, "It is not known yet; try again.\n"),
+        Removal::NotReady => (503, "It cannot be done now; try again.\n"),
     }
 }
 

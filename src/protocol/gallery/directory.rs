@@ -1,11 +1,13 @@
 //! Which rooms and connections there are, and where each connection is.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
 use super::carry::{ConnId, Terms};
 use super::decode::quoted;
+use crate::session::journal::Entries;
 use crate::session::map::{GuardedMap, Map};
 use crate::session::{Instant, MemberId, Now};
 
@@ -58,6 +60,16 @@ pub(super) enum Place {
 struct Stored {
     id: Box<str>,
     terms: Terms,
+}
+
+/// What the hall records in the journal.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Recorded {
+    /// A persistent room was created.
+    Created { id: Box<str>, terms: Terms },
+    /// The persistent room of this epoch was removed.
+    Removed { id: Box<str>, epoch: u64 },
 }
 
 impl Directory {
@@ -162,6 +174,35 @@ impl Directory {
             self.add_room(id, terms, now);
         }
         Ok(())
+    }
+
+    /// Takes in what was recorded behind the record, whether or not it is part of that already.
+    /// Returns the rooms that were removed meanwhile, each with its epoch.
+    pub(super) fn redo(
+        &mut self,
+        entries: &Entries,
+        now: Now,
+    ) -> Result<Vec<(Box<str>, u64)>, serde_json::Error> {
+        let mut all_removed = BTreeMap::new();
+        for (_, entry) in entries.after(0) {
+            match serde_json::from_slice(entry)? {
+                Recorded::Created { id, terms } => {
+                    self.last_number = self.last_number.max(terms.epoch);
+                    if self.rooms.get(&id).is_none_or(|room| room.terms.epoch < terms.epoch) {
+                        self.add_room(id, terms, now);
+                    }
+                }
+                Recorded::Removed { id, epoch } => {
+                    self.last_number = self.last_number.max(epoch);
+                    if self.rooms.get(&id).is_some_and(|room| room.terms.epoch == epoch) {
+                        self.remove_room(&id);
+                    }
+                    all_removed.insert(id, epoch);
+                }
+            }
+        }
+        all_removed.retain(|id, _| !self.rooms.contains_key(id));
+        Ok(all_removed.into_iter().collect())
     }
 
     /// The body of the original's `/stats` (specs: gallery §6).

@@ -13,7 +13,8 @@
 //!   wherever the two meet.
 //! - The room a join was sent to exists when it arrives: a room is deleted only once the hall has
 //!   heard that it was empty after the last join it was sent.
-//! - Room state changes in one place, `State::apply`.
+//! - Room state changes in one place, `State::apply`; what a persistent room must not lose goes to
+//!   the journal with it ([`stored`]).
 //! - What a member said before it moved is heard before what it says after.
 //!
 //! Deliberately absent: accounts (roles are what members say they are, unless a secret to sign them
@@ -30,6 +31,7 @@ mod js;
 mod relay;
 mod room;
 mod state;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -106,7 +108,8 @@ pub struct Config {
     pub pose_interval_ms: u64,
     /// How long the place of a replaced connection is kept for the new one, in milliseconds.
     pub replaced_grace_ms: u64,
-    /// From a change of a persistent room to its being stored, in milliseconds.
+    /// From a change of a persistent room to its being stored, in milliseconds: until then the
+    /// journal has it.
     pub store_delay_ms: u64,
 }
 
@@ -154,7 +157,7 @@ impl Default for Config {
             permissions: Permissions::default(),
             pose_interval_ms: 0,
             replaced_grace_ms: 10_000,
-            store_delay_ms: 1_000,
+            store_delay_ms: 60_000,
         }
     }
 }
@@ -170,7 +173,7 @@ pub static PROTOCOL: Protocol = Protocol {
         entrances: &[Entrance { path: "/", session_key }],
     }],
     open,
-    journaled: false,
+    journaled: true,
     limits: |config| Limits {
         message_bytes_max: config.gallery.message_bytes_max,
         fragments_max: config.gallery.fragments_max,

@@ -18,6 +18,7 @@ const DENIED: &str = "Permission denied";
 const STALE: &str = "Stale version";
 const BAD_VERSION: &str = "Invalid version";
 const TOO_LARGE: &str = "State too large";
+const READ_ONLY: &str = "Room is read-only";
 
 /// The parts of a message as it is passed on.
 pub(super) type Parts<'a> = SmallVec<[&'a [u8]; 8]>;
@@ -68,8 +69,6 @@ impl Fleeting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Pass,
-    /// It is, and what a persistent room stores has changed.
-    Changed,
     /// It is not; its sender is told why.
     Refuse(&'static str),
     /// It is not; its sender is told why, and what the state is.
@@ -120,13 +119,24 @@ impl<'a> Inner<'a> {
         }
     }
 
-    /// Whether `user` may say this to all, and what it does to the room.
+    /// The same while nothing that a persistent room keeps can be recorded.
+    pub(super) fn judge_read_only(&self, user: &User, state: &State, config: &Config) -> Verdict {
+        match (self.judge_private(user, state, config), self.kind) {
+            (Verdict::Pass, Kind::StateUpdate) => Verdict::Heal(READ_ONLY),
+            (Verdict::Pass, _) => Verdict::Refuse(READ_ONLY),
+            (verdict, _) => verdict,
+        }
+    }
+
+    /// Whether `user` may say this to all, and what it does to the room: `record` is told of each
+    /// change that was made.
     pub(super) fn judge(
         &self,
         user: &User,
         state: &mut State,
         config: &Config,
         now: Instant,
+        record: &mut dyn FnMut(&Change<'_>),
     ) -> Verdict {
         if matches!(self.kind, Kind::Fleeting(_) | Kind::Plain) {
             return Verdict::Pass;
@@ -135,38 +145,40 @@ impl<'a> Inner<'a> {
         if verdict != Verdict::Pass {
             return verdict;
         }
-        let max = config.state_bytes_max;
-        let done = match self.kind {
-            Kind::StateUpdate => return self.update(state, now, max),
-            Kind::AnnotationAdd => self.annotation_id().and_then(|id| {
-                let json = self.data.ok_or(Refused::Malformed)?;
-                state.apply(Change::Annotate { id: &id, owner: &user.id, json }, now, max)
-            }),
-            Kind::AnnotationRemove => {
-                self.removed_id().and_then(|id| state.apply(Change::Erase { id: &id }, now, max))
-            }
-            Kind::FocusChange => {
-                let change = match self.data.filter(|data| !data.is_null()) {
-                    Some(json) if json.is_object() => Change::Focus { owner: &user.id, json },
-                    Some(_) => return Verdict::Malformed,
-                    None => Change::Unfocus { owner: &user.id },
-                };
-                return verdict_of(state.apply(change, now, max), Verdict::Pass);
-            }
+        let id = match self.kind {
+            Kind::AnnotationAdd => self.annotation_id(),
+            Kind::AnnotationRemove => self.removed_id(),
+            _ => Ok(Box::default()),
+        };
+        let Ok(id) = id else { return Verdict::Malformed };
+        let owner = &*user.id;
+        let change = match (self.kind, self.data) {
+            (Kind::StateUpdate, _) => match self.update(state) {
+                Ok(change) => change,
+                Err(verdict) => return verdict,
+            },
+            (Kind::AnnotationAdd, Some(json)) => Change::Annotate { id: &id, owner, json },
+            (Kind::AnnotationRemove, _) => Change::Erase { id: &id },
+            (Kind::FocusChange, Some(json)) if json.is_object() => Change::Focus { owner, json },
+            (Kind::FocusChange, data) if data.is_none_or(Raw::is_null) => Change::Unfocus { owner },
+            (Kind::FocusChange | Kind::AnnotationAdd, _) => return Verdict::Malformed,
             _ => return Verdict::Pass,
         };
-        verdict_of(done, Verdict::Changed)
+        match state.apply(change, now, config.state_bytes_max) {
+            Ok(()) => record(&change),
+            Err(Refused::TooLarge) => return Verdict::Refuse(TOO_LARGE),
+            Err(Refused::Malformed) => return Verdict::Malformed,
+        }
+        Verdict::Pass
     }
 
-    fn update(&self, state: &mut State, now: Instant, bytes_max: usize) -> Verdict {
-        let Ok((patch, is_full, version)) = self.state_update() else { return Verdict::Malformed };
-        let version = match state.version(version) {
-            Version::Next(version) => version,
-            Version::Stale => return Verdict::Heal(STALE),
-            Version::Invalid => return Verdict::Heal(BAD_VERSION),
-        };
-        let change = Change::Update { version, is_full, patch };
-        verdict_of(state.apply(change, now, bytes_max), Verdict::Changed)
+    fn update(&self, state: &State) -> Result<Change<'a>, Verdict> {
+        let (patch, is_full, version) = self.state_update().map_err(|_| Verdict::Malformed)?;
+        match state.version(version) {
+            Version::Next(version) => Ok(Change::Update { version, is_full, patch }),
+            Version::Stale => Err(Verdict::Heal(STALE)),
+            Version::Invalid => Err(Verdict::Heal(BAD_VERSION)),
+        }
     }
 
     fn allowed(
@@ -242,6 +254,11 @@ impl<'a> Inner<'a> {
 }
 
 impl Kind {
+    /// Whether it changes what a persistent room keeps.
+    pub(super) fn is_kept(self) -> bool {
+        matches!(self, Self::StateUpdate | Self::AnnotationAdd | Self::AnnotationRemove)
+    }
+
     fn of(name: Raw<'_>) -> Self {
         const KINDS: [(&str, Kind); 9] = [
             ("pose_update", Kind::Fleeting(Fleeting::Pose)),
@@ -265,19 +282,11 @@ fn annotation_id(raw: Option<Raw<'_>>) -> Result<Box<str>, Refused> {
     id.map(Into::into).ok_or(Refused::Malformed)
 }
 
-fn verdict_of(done: Result<(), Refused>, verdict: Verdict) -> Verdict {
-    match done {
-        Ok(()) => verdict,
-        Err(Refused::TooLarge) => Verdict::Refuse(TOO_LARGE),
-        Err(Refused::Malformed) => Verdict::Malformed,
-    }
-}
-
 impl Verdict {
     /// What the sender is told if the message is not passed on, and whether with its request's id.
     pub(super) fn complaint(self) -> Option<(&'static str, bool)> {
         match self {
-            Self::Pass | Self::Changed => None,
+            Self::Pass => None,
             Self::Refuse(why) | Self::Heal(why) => Some((why, true)),
             Self::Malformed => Some((INVALID_MESSAGE, false)),
         }

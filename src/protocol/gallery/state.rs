@@ -9,6 +9,7 @@ use super::DEPTH_MAX;
 use super::decode::quoted;
 use crate::codec::json::{self, Raw};
 use crate::session::Instant;
+use crate::session::journal::Position;
 
 /// Largest version: the largest integer that JavaScript counts exactly.
 const VERSION_MAX: f64 = 9_007_199_254_740_991.0;
@@ -133,6 +134,16 @@ impl<'a> Patch<'a> {
         let plain = [url, loaded, tree, settings];
         let patch = Self { plain, annotations, focus_points, whole: Some(whole) };
         if well_formed { Ok(patch) } else { Err(Refused::Malformed) }
+    }
+
+    /// The same but for what is in focus.
+    pub(super) fn without_focus(self) -> Self {
+        Self { focus_points: None, ..self }
+    }
+
+    /// The data it was opened from, if there was any.
+    pub(super) fn whole(&self) -> Option<Raw<'a>> {
+        self.whole
     }
 
     pub(super) fn has_scene(&self) -> bool {
@@ -267,9 +278,10 @@ impl State {
         out.push('}');
     }
 
-    /// As a record, which names the room it is of and the owners of its annotations.
-    pub(super) fn stored(&self, epoch: u64) -> Vec<u8> {
-        let mut out = format!("{{\"epoch\":{epoch},\"state\":");
+    /// As a record, which names the room it is of, the last entry of the journal that is part of it,
+    /// and the owners of its annotations.
+    pub(super) fn stored(&self, epoch: u64, recorded: Position) -> Vec<u8> {
+        let mut out = format!("{{\"epoch\":{epoch},\"journal\":{recorded},\"state\":");
         self.write(&mut out);
         out.push_str(",\"owners\":[");
         for (at, one) in self.annotations.iter().enumerate() {
@@ -279,22 +291,16 @@ impl State {
         out.into_bytes()
     }
 
-    /// The state in a record, if it is of the room of this epoch. Nobody is there, so nothing is in
-    /// focus.
-    pub(super) fn restored(record: &[u8], epoch: u64, now: Instant) -> Option<Self> {
-        let text = std::str::from_utf8(record).ok()?;
-        let found = json::object_fields(text, &["epoch", "state", "owners"], json::DEPTH_MAX);
-        let [stored_epoch, state, owners] = found.ok()?;
-        if stored_epoch?.as_str() != epoch.to_string() {
-            return Some(Self::default());
-        }
-        let found = json::object_fields(state?.as_str(), &["version"], json::DEPTH_MAX);
+    /// A state as it was stored: its JSON, and the owners of its annotations. Nobody is there, so
+    /// nothing is in focus.
+    pub(super) fn restored(state: Raw<'_>, owners: Raw<'_>, now: Instant) -> Option<Self> {
+        let found = json::object_fields(state.as_str(), &["version"], json::DEPTH_MAX);
         let version = found.ok()?[0]?.as_str().parse().ok()?;
-        let patch = Patch { focus_points: None, ..Patch::decode(state).ok()? };
+        let patch = Patch::decode(Some(state)).ok()?.without_focus();
         let mut restored = Self::default();
         let update = Change::Update { version, is_full: true, patch };
         restored.apply(update, now, usize::MAX).ok()?;
-        for (one, owner) in restored.annotations.iter_mut().zip(owners?.elements()) {
+        for (one, owner) in restored.annotations.iter_mut().zip(owners.elements()) {
             one.owner = owner.to_string_value()?.into();
         }
         Some(restored)

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::carry::{ConnId, Said, ToRoom, pack};
 use super::creations::Creations;
 use super::decode::{self, Action, INVALID_MESSAGE};
-use super::directory::Directory;
+use super::directory::{Directory, Recorded};
 use super::user::User;
 use super::{Config, OVERLOADED, encode, room_key};
 use crate::protocol::keeper::Keeper;
@@ -18,8 +18,9 @@ use crate::protocol::pending::{Input, Pending};
 use crate::protocol::{self, Hello, Loaded, Machine, Message, Removal};
 use crate::session::effects::RecordName;
 use crate::session::frame::FrameKind;
+use crate::session::journal::Entries;
 use crate::session::map::Map;
-use crate::session::{Close, Effects, Instant, MemberId, Now};
+use crate::session::{Close, Effects, Instant, MemberId};
 
 /// How often rooms that nobody joins are looked for.
 const SWEEP: Duration = Duration::from_secs(60);
@@ -37,6 +38,8 @@ pub(super) struct Hall {
     seats: Map<MemberId, Seat>,
     /// What came before the stored directory was loaded; none once it is.
     pending: Option<Pending>,
+    /// What is in the journal and in no record, until the record is loaded.
+    recovered: Option<Entries>,
     keeper: Keeper,
     durable: bool,
     sweep_at: Option<Instant>,
@@ -63,6 +66,7 @@ impl Hall {
             creations: Creations::default(),
             seats: Map::default(),
             pending: durable.then(Pending::default),
+            recovered: None,
             keeper: Keeper::default(),
             durable,
             sweep_at: None,
@@ -134,16 +138,18 @@ impl Hall {
 
     /// Stores what is due and tells the counters.
     fn settle(&mut self, fx: &mut Effects<'_>) {
-        if self.keeper.begin(fx.at()) {
-            fx.store(directory_name(), self.directory.stored());
+        let is_known = self.pending.is_none();
+        if is_known && self.keeper.begin(fx.at()) {
+            fx.store_base(directory_name(), self.directory.stored());
         }
         if self.directory.rooms() > 0 {
             self.sweep_at.get_or_insert_with(|| fx.at() + SWEEP);
         }
         let waits = self.pending.as_ref().is_some_and(|pending| !pending.is_empty());
         let is_empty = self.directory.conns() + self.directory.rooms() == 0;
-        self.empty_since = (is_empty && !waits && self.keeper.is_clean())
-            .then(|| self.empty_since.unwrap_or_else(|| fx.at()));
+        let is_stored = self.recovered.is_none() && self.keeper.is_clean();
+        self.empty_since =
+            (is_empty && !waits && is_stored).then(|| self.empty_since.unwrap_or_else(|| fx.at()));
         self.is_over = self.empty_since.is_some_and(|since| since + LINGER <= fx.at());
         fx.counters.gallery_rooms.set(self.directory.rooms() as u64);
         fx.counters.gallery_connections.set(self.directory.conns() as u64);
@@ -173,11 +179,29 @@ impl Hall {
         reply(member, &encode::error(&refused, request.id), fx);
     }
 
-    fn restore(&mut self, records: Loaded, now: Now) -> Result<(), String> {
-        match records?.pop().flatten() {
-            Some(record) => self.directory.restore(&record, now).map_err(|error| error.to_string()),
-            None => Ok(()),
+    /// Takes on what is kept; why not, if it cannot be read.
+    fn restore(&mut self, records: Loaded, fx: &mut Effects<'_>) -> Result<(), String> {
+        let mut directory = Directory::default();
+        if let Some(record) = records?.pop().flatten() {
+            directory.restore(&record, fx.now).map_err(|error| error.to_string())?;
         }
+        if let Some(entries) = &self.recovered {
+            let removed = directory.redo(entries, fx.now);
+            for (room, epoch) in removed.map_err(|error| format!("the journal: {error}"))? {
+                // It may not have heard of it.
+                tell(&room, &ToRoom::Remove { epoch, persistent: true }, fx);
+            }
+            // Also when all was stored: the journal does not know.
+            self.keeper.touch(fx.at(), Duration::ZERO);
+        }
+        (self.directory, self.recovered) = (directory, None);
+        Ok(())
+    }
+
+    /// A persistent room has come or gone: that is recorded, and stored.
+    fn keep(&mut self, what: &Recorded, fx: &mut Effects<'_>) {
+        fx.record(&[&pack(what)]);
+        self.keeper.touch(fx.at(), Duration::ZERO);
     }
 }
 
@@ -219,7 +243,7 @@ impl Machine for Hall {
     fn on_loaded(&mut self, _: u32, records: Loaded, fx: &mut Effects<'_>) {
         let Some(pending) = self.pending.take() else { return };
         let inputs = pending.into_inputs();
-        if let Err(why) = self.restore(records, fx.now) {
+        if let Err(why) = self.restore(records, fx) {
             log::error!(
                 target: "gallery", scope = "session", event = "load-failed";
                 "the list of persistent rooms cannot be read: {why}; clients are told to try again"
@@ -238,6 +262,19 @@ impl Machine for Hall {
             if let (Err(close), Some(member)) = (self.act(input, fx), who) {
                 fx.close(member, close);
             }
+        }
+        self.settle(fx);
+    }
+
+    fn on_recovered(&mut self, entries: Entries, fx: &mut Effects<'_>) {
+        self.recovered = Some(entries);
+        self.on_open(fx);
+    }
+
+    fn on_checkpoint(&mut self, fx: &mut Effects<'_>) {
+        match &mut self.pending {
+            Some(pending) => pending.ask(directory_name, fx),
+            None => self.keeper.touch(fx.at(), Duration::ZERO),
         }
         self.settle(fx);
     }
@@ -271,7 +308,8 @@ impl Machine for Hall {
 
     fn deadline(&self) -> Option<Instant> {
         let over_at = self.empty_since.map(|since| since + LINGER).filter(|_| !self.is_over);
-        over_at.into_iter().chain(self.sweep_at).chain(self.keeper.deadline()).min()
+        let store_at = self.keeper.deadline().filter(|_| self.pending.is_none());
+        over_at.into_iter().chain(self.sweep_at).chain(store_at).min()
     }
 
     fn is_over(&self) -> bool {

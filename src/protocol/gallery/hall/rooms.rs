@@ -1,18 +1,17 @@
 //! How rooms come to be, are found, and end.
 
-use std::time::Duration;
-
 use super::{Hall, Seat, random_name, reply, tell};
 use crate::protocol::Removal;
 use crate::protocol::gallery::carry::{ConnId, Terms, ToHall, ToRoom, Visit, pack, unpack};
 use crate::protocol::gallery::decode::{CreateAsk, JoinAsk};
-use crate::protocol::gallery::directory::Place;
+use crate::protocol::gallery::directory::{Place, Recorded};
 use crate::protocol::gallery::user::Role;
 use crate::protocol::gallery::{Config, ROOM_PREFIX, encode, room_key, token};
 use crate::session::{Effects, Instant, MemberId, Now};
 
 const AT_CAPACITY: &str = "Server at capacity";
 const EXISTS: &str = "Room already exists";
+const READ_ONLY: &str = "Server is read-only";
 const TOO_MANY_ROOMS: &str = "Too many rooms created";
 
 impl Hall {
@@ -25,8 +24,9 @@ impl Hall {
             id = format!("room-{}", random_name(random)).into();
             random = random.wrapping_add(1);
         }
-        let refused = self.refusal(conn, &id, fx.at());
-        if let Some(why) = refused {
+        let is_kept = ask.persistent && self.durable;
+        let refused = (is_kept && fx.is_read_only()).then_some(READ_ONLY);
+        if let Some(why) = refused.or_else(|| self.refusal(conn, &id, fx.at())) {
             return encode::error(why, request_id);
         }
         let terms = Terms {
@@ -36,8 +36,8 @@ impl Hall {
             password: ask.password.clone(),
             persistent: ask.persistent,
         };
-        if terms.persistent && self.durable {
-            self.keeper.touch(fx.at(), Duration::ZERO);
+        if is_kept {
+            self.keep(&Recorded::Created { id: id.clone(), terms: terms.clone() }, fx);
         }
         let answer = encode::room_created(request_id, &id);
         self.directory.add_room(id, terms, fx.now);
@@ -71,9 +71,13 @@ impl Hall {
         if self.directory.is_in_use(room) {
             return Removal::InUse;
         }
+        let is_kept = persistent && self.durable;
+        if is_kept && fx.is_read_only() {
+            return Removal::NotReady;
+        }
         self.directory.remove_room(room);
-        if persistent && self.durable {
-            self.keeper.touch(fx.at(), Duration::ZERO);
+        if is_kept {
+            self.keep(&Recorded::Removed { id: room.into(), epoch }, fx);
         }
         tell(room, &ToRoom::Remove { epoch, persistent }, fx);
         Removal::Removed

@@ -1,9 +1,11 @@
 //! A room: who is in it, what they say to each other, and what they have made of it.
 
+mod keep;
 mod members;
 mod talk;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::carry::{ConnId, Said, Terms, ToHall, ToRoom, Visit, pack, unpack};
 use super::hall::text_of;
@@ -14,10 +16,9 @@ use crate::protocol::keeper::Keeper;
 use crate::protocol::pending::{Input, Pending};
 use crate::protocol::{self, Hello, Loaded, Machine, Message};
 use crate::session::effects::RecordName;
+use crate::session::journal::Entries;
 use crate::session::map::Map;
 use crate::session::{Close, Effects, Instant, MemberId};
-
-const UNREADABLE: &str = "Room is unavailable";
 
 /// A room.
 #[derive(Debug)]
@@ -32,12 +33,18 @@ pub(super) struct Room {
     /// The last member after which the hall was told that nobody is in.
     reported: u64,
     state: State,
+    /// The epoch of the room that the state is of; 0 for none.
+    epoch: u64,
     seats: Map<MemberId, Seat>,
     kept: Vec<Kept>,
     next_serial: u64,
     /// What came before the stored state was loaded.
     pending: Option<Pending>,
+    /// What is in the journal and in no record, until the record is loaded.
+    recovered: Option<Entries>,
     keeper: Keeper,
+    /// What the journal has and no record, in bytes.
+    unstored_bytes: usize,
     /// What the member whose message is being looked at has said behind it.
     said: Said,
     /// The process stops: what is stored stays as it is.
@@ -79,11 +86,14 @@ impl Room {
             sequence: 0,
             reported: 0,
             state: State::default(),
+            epoch: 0,
             seats: Map::default(),
             kept: Vec::new(),
             next_serial: 0,
             pending: None,
+            recovered: None,
             keeper: Keeper::default(),
+            unstored_bytes: 0,
             said: Said::new(),
             drained: false,
         }
@@ -154,61 +164,29 @@ impl Room {
         }
     }
 
-    /// Tells the hall when nobody is in, and stores what is due.
-    fn settle(&mut self, fx: &mut Effects<'_>) {
-        let Some(terms) = &self.terms else { return };
-        let epoch = terms.epoch;
-        if self.is_empty() && self.reported != self.sequence {
-            self.reported = self.sequence;
-            let (sequence, was_used) = (self.sequence, self.next_serial > 0);
-            tell(&ToHall::Empty { epoch, sequence, was_used }, fx);
-            self.keeper.hurry(fx.at());
-        }
-        if !self.drained && self.keeper.begin(fx.at()) {
-            fx.store(record_name(&self.id), self.state.stored(epoch));
-        }
-    }
-
     /// A member comes from the hall.
     fn enter(&mut self, member: MemberId, hello: Hello, fx: &mut Effects<'_>) -> Result<(), Close> {
         let visit: Visit = unpack(&hello.carry).ok_or(CONFUSED)?;
         let epoch = self.terms.as_ref().map_or(0, |terms| terms.epoch);
         if visit.terms.epoch > epoch {
             if self.is_empty() {
-                self.begin(visit.terms.clone());
-                if self.keeps_records() {
-                    let mut pending = Pending::default();
-                    pending.ask(|| record_name(&self.id), fx);
-                    pending.push(Input::Enter(member, hello))?;
-                    self.pending = Some(pending);
+                if self.begin(visit.terms.clone()) {
+                    self.load(Some(Input::Enter(member, hello)), fx);
                     return Ok(());
                 }
             } else if let Some(terms) = &mut self.terms {
                 // The hall was lost by a fault and has made the room anew, around who is here.
                 terms.epoch = visit.terms.epoch;
+                self.epoch = terms.epoch;
                 (self.sequence, self.reported) = (0, 0);
+                if self.keeps_records() {
+                    // What was recorded before is of another epoch.
+                    self.keeper.touch(fx.at(), Duration::ZERO);
+                }
             }
         }
         self.sequence = self.sequence.max(visit.sequence);
         self.admit(member, visit, fx)
-    }
-
-    fn begin(&mut self, terms: Terms) {
-        self.terms = Some(terms);
-        (self.sequence, self.reported, self.next_serial) = (0, 0, 0);
-        self.state = State::default();
-        self.keeper = Keeper::default();
-    }
-
-    /// From here on there is no room, only a session.
-    fn end(&mut self) {
-        self.terms = None;
-        self.state = State::default();
-        self.keeper = Keeper::default();
-    }
-
-    fn keeps_records(&self) -> bool {
-        self.durable && self.terms.as_ref().is_some_and(|terms| terms.persistent)
     }
 
     fn on_hall_told(&mut self, told: ToRoom, fx: &mut Effects<'_>) {
@@ -229,39 +207,14 @@ impl Room {
                 let is_this = self.terms.as_ref().is_none_or(|terms| terms.epoch == epoch);
                 if is_this && self.seats.is_empty() {
                     self.kept.clear();
-                    self.end();
                     if persistent && self.durable {
-                        // No later room of this name has this epoch.
-                        fx.store(record_name(&self.id), self.state.stored(epoch));
+                        self.forget(epoch, fx);
+                    } else {
+                        self.end();
                     }
                 }
             }
         }
-    }
-
-    /// Takes on the stored state; why not, if it cannot be read.
-    fn restore(&mut self, records: Loaded, now: Instant) -> Result<(), String> {
-        let epoch = self.terms.as_ref().map_or(0, |terms| terms.epoch);
-        if let Some(record) = records?.pop().flatten() {
-            let state = State::restored(&record, epoch, now);
-            self.state = state.ok_or("the stored state is not readable")?;
-        }
-        Ok(())
-    }
-
-    /// Sends everybody back who waits for a state that cannot be had.
-    fn give_up(&mut self, inputs: Vec<Input>, fx: &mut Effects<'_>) {
-        for input in inputs {
-            let Input::Enter(member, hello) = input else { continue };
-            let Some(Visit { conn, user, ask, said, sequence, .. }) = unpack(&hello.carry) else {
-                continue;
-            };
-            self.sequence = self.sequence.max(sequence);
-            self.said = said;
-            let text = encode::error(UNREADABLE, ask.request_id.as_deref());
-            self.send_back(member, conn, user, Some(text), None, fx);
-        }
-        self.terms = None;
     }
 }
 
@@ -300,23 +253,19 @@ impl Machine for Room {
     }
 
     fn on_loaded(&mut self, _: u32, records: Loaded, fx: &mut Effects<'_>) {
-        let Some(pending) = self.pending.take() else { return };
-        let inputs = pending.into_inputs();
-        if let Err(why) = self.restore(records, fx.at()) {
-            log::error!(
-                target: "gallery", scope = "session", event = "load-failed";
-                "a persistent room cannot be read: {why}; who wants to join it is told so"
-            );
-            fx.counters.storage_errors.increment();
-            self.give_up(inputs, fx);
-        } else {
-            for input in inputs {
-                let who = input.member();
-                if let (Err(close), Some(member)) = (self.handle(input, fx), who) {
-                    fx.close(member, close);
-                }
-            }
+        self.on_record(records, fx);
+        self.settle(fx);
+    }
+
+    fn on_recovered(&mut self, entries: Entries, fx: &mut Effects<'_>) {
+        self.recover(entries, fx);
+    }
+
+    fn on_checkpoint(&mut self, fx: &mut Effects<'_>) {
+        if self.recovered.is_some() {
+            return self.load(None, fx);
         }
+        self.keeper.touch(fx.at(), Duration::ZERO);
         self.settle(fx);
     }
 
@@ -337,22 +286,21 @@ impl Machine for Room {
             return None;
         }
         let places = self.kept.iter().map(|kept| kept.until);
-        places.chain(self.state.deadline()).chain(self.keeper.deadline()).min()
+        let store_at = self.keeper.deadline().filter(|_| self.may_store());
+        places.chain(self.state.deadline()).chain(store_at).min()
     }
 
     fn on_drain(&mut self, fx: &mut Effects<'_>) {
-        if let Some(terms) = &self.terms
-            && !self.keeper.is_clean()
-        {
-            fx.store(record_name(&self.id), self.state.stored(terms.epoch));
+        if self.may_store() && !self.keeper.is_clean() {
+            self.store(fx);
         }
         self.drained = true;
     }
 
     /// What is stored need not stay in memory; a room that is not persistent is the hall's to close.
     fn is_over(&self) -> bool {
-        let is_stored = self.keeps_records() && self.keeper.is_clean();
-        self.is_empty() && (self.terms.is_none() || is_stored)
+        let is_stored = self.recovered.is_none() && self.keeper.is_clean();
+        self.is_empty() && is_stored && (self.terms.is_none() || self.keeps_records())
     }
 
     fn describe(&self) -> String {
@@ -362,11 +310,6 @@ impl Machine for Room {
     fn users(&self) -> String {
         self.users_json()
     }
-}
-
-/// Where the state of a persistent room is stored.
-fn record_name(id: &str) -> RecordName {
-    RecordName { namespace: "gallery/rooms", names: vec![id.to_owned()] }
 }
 
 fn tell(what: &ToHall, fx: &mut Effects<'_>) {

@@ -7,6 +7,7 @@ use crate::protocol::gallery::carry::{ConnId, Return, Said, ToHall, pack};
 use crate::protocol::gallery::decode::{self, Action, INVALID_MESSAGE, JoinAsk, Request};
 use crate::protocol::gallery::hall::reply;
 use crate::protocol::gallery::relay::{Inner, Kind, Verdict};
+use crate::protocol::gallery::stored;
 use crate::protocol::gallery::user::User;
 use crate::protocol::gallery::{HALL, OVERLOADED, encode};
 use crate::session::frame::FrameKind;
@@ -111,16 +112,24 @@ impl Room {
 
     pub(super) fn relay(&mut self, member: MemberId, request: &Request<'_>, fx: &mut Effects<'_>) {
         let to_all = request.action == Action::Broadcast;
+        let epoch = self.kept_epoch();
         let Self { seats, state, config, .. } = self;
         let (Some(seat), config) = (seats.get(&member), &config.gallery) else { return };
         let Some(message) = request.message() else {
             return reply(member, &encode::error(INVALID_MESSAGE, Some("null")), fx);
         };
         let inner = Inner::new(message);
-        let verdict = if to_all {
-            inner.judge(&seat.user, state, config, fx.at())
-        } else {
+        let (mut changed, mut bytes) = (false, 0);
+        let verdict = if !to_all {
             inner.judge_private(&seat.user, state, config)
+        } else if epoch.is_some() && inner.kind.is_kept() && fx.is_read_only() {
+            inner.judge_read_only(&seat.user, state, config)
+        } else {
+            inner.judge(&seat.user, state, config, fx.at(), &mut |change| {
+                if let Some(epoch) = epoch.filter(|_| inner.kind.is_kept()) {
+                    (changed, bytes) = (true, stored::record(change, epoch, fx));
+                }
+            })
         };
         if let Some((why, is_answer)) = verdict.complaint() {
             let id = if is_answer { request.id } else { Some("null") };
@@ -148,9 +157,8 @@ impl Room {
             fx.reply(target, FrameKind::Text, &parts);
         }
         drop(parts);
-        if verdict == Verdict::Changed && self.keeps_records() {
-            let delay = Duration::from_millis(self.config().store_delay_ms);
-            self.keeper.touch(fx.at(), delay);
+        if changed {
+            self.note_recorded(bytes, fx);
         }
     }
 

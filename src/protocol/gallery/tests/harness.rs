@@ -9,8 +9,10 @@ use serde_json::{Value, json};
 use super::super::hall::Hall;
 use super::super::room::Room;
 use super::super::{Config, HALL, ROOM_PREFIX};
+use crate::codec::journal::{HEADER_BYTES, Key, Kind};
 use crate::protocol::{self, Hello, Machine, Message, Removal};
 use crate::session::effects::{Effect, RecordName};
+use crate::session::journal::{Batch, Cursor as Place, Entries, Recorder};
 use crate::session::outbox::{Cursor, Slices};
 use crate::session::{Close, Counters, Effects, History, Instant, MemberId, Now, Outbox};
 use crate::session::{Outcome, RingPool};
@@ -29,6 +31,13 @@ pub(super) struct World {
     clients: Vec<Client>,
     wires: BTreeMap<Wire, VecDeque<Parcel>>,
     pub(super) disk: BTreeMap<String, Vec<u8>>,
+    /// The journal of this process, if there is one.
+    journal: Option<Batch>,
+    key: Key,
+    /// What an earlier process recorded and nobody has opened yet.
+    recovered: Recorded,
+    /// Nothing can be recorded.
+    pub(super) read_only: bool,
     /// Answers of the storage under way.
     answers: VecDeque<Answer>,
     /// What the storage fails with, if it does.
@@ -63,8 +72,11 @@ enum Parcel {
 
 enum Answer {
     Loaded(String, u64, u32, Result<Vec<Option<Vec<u8>>>, String>),
-    Stored(String, u64, RecordName, Result<(), String>),
+    Stored(String, u64, RecordName, u32, Result<(), String>),
 }
+
+/// What sessions have recorded, by their keys.
+pub(super) type Recorded = BTreeMap<String, Entries>;
 
 #[allow(clippy::large_enum_variant)] // a handful in a test
 enum Host {
@@ -76,6 +88,7 @@ struct Session {
     host: Host,
     history: History,
     serial: u64,
+    place: Place,
 }
 
 #[derive(Default)]
@@ -106,6 +119,10 @@ impl World {
             clients: Vec::new(),
             wires: BTreeMap::new(),
             disk: BTreeMap::new(),
+            journal: None,
+            key: Key { epoch: 1, salt: 0 },
+            recovered: Recorded::new(),
+            read_only: false,
             answers: VecDeque::new(),
             broken: None,
             counters: Counters::default(),
@@ -123,15 +140,65 @@ impl World {
     }
 
     pub(super) fn durable(gallery: Config) -> Self {
-        Self { durable: true, ..Self::with(gallery) }
+        let world = Self { durable: true, ..Self::with(gallery) };
+        Self { journal: Some(Batch::new(world.key, 0)), ..world }
     }
 
-    /// A process that starts anew on the same disk.
+    /// A process that starts anew on the same disk, after the one before has ended in good order.
     pub(super) fn restarted(self) -> Self {
+        let nothing = Recorded::new();
+        let disk = self.disk.clone();
+        self.crashed(disk, nothing)
+    }
+
+    /// A process that starts anew on this disk and recovers these entries.
+    pub(super) fn crashed(&self, disk: BTreeMap<String, Vec<u8>>, recovered: Recorded) -> Self {
         let mut next = Self::durable(self.config.gallery.clone());
-        next.disk = self.disk;
+        next.key.epoch = self.key.epoch + 1;
+        next.journal = Some(Batch::new(next.key, recovered.len()));
+        (next.disk, next.recovered) = (disk, recovered);
         next.now_us = self.now_us + 5_000_000;
+        // The shard continues them by itself.
+        while let Some(key) = next.recovered.keys().next().cloned() {
+            next.call(&key, |_, _| ());
+        }
+        next.settle();
         next
+    }
+
+    /// All that was recorded so far, whether or not it is stored meanwhile.
+    pub(super) fn recorded(&self) -> Recorded {
+        let Some(batch) = &self.journal else { return Recorded::new() };
+        let (mut recorded, mut names) = (Recorded::new(), BTreeMap::new());
+        let mut bytes = batch.bytes();
+        while let Some(record) = self.key.read(bytes) {
+            match record.kind {
+                Kind::Name => {
+                    let name = String::from_utf8(record.body.to_vec()).unwrap();
+                    names.insert(record.session, name);
+                }
+                Kind::Entry => {
+                    let entries = recorded.entry(names[&record.session].clone()).or_default();
+                    entries.push(record.position, record.body);
+                }
+                _ => {}
+            }
+            bytes = &bytes[HEADER_BYTES + record.body.len()..];
+        }
+        assert!(bytes.is_empty());
+        recorded
+    }
+
+    /// The session of this key, which is not there, is continued from what was recorded.
+    pub(super) fn recover(&mut self, key: &str, entries: Entries) {
+        self.recovered.insert(key.to_owned(), entries);
+        self.call(key, |_, _| ());
+    }
+
+    /// The journal has grown long.
+    pub(super) fn checkpoint(&mut self, key: &str) {
+        self.call(key, |machine, fx| machine.on_checkpoint(fx));
+        self.follow_up();
     }
 
     pub(super) fn seeded(mut self, seed: u64) -> Self {
@@ -374,14 +441,18 @@ impl World {
     fn answer(&mut self, answer: Answer) {
         let (Answer::Loaded(key, serial, ..) | Answer::Stored(key, serial, ..)) = &answer;
         let (key, serial) = (key.clone(), *serial);
-        if self.sessions.get(&key).is_none_or(|session| session.serial != serial) {
+        let Some(session) = self.sessions.get_mut(&key).filter(|one| one.serial == serial) else {
             return;
-        }
+        };
         match answer {
             Answer::Loaded(_, _, ticket, records) => {
                 self.call(&key, |machine, fx| machine.on_loaded(ticket, records, fx));
             }
-            Answer::Stored(_, _, record, result) => {
+            Answer::Stored(_, _, record, store, result) => {
+                let covered = session.place.covered_by(store).filter(|_| result.is_ok());
+                if let (Some(batch), Some(covered)) = (&mut self.journal, covered) {
+                    batch.trim(&mut session.place, &key, covered);
+                }
                 self.call(&key, |machine, fx| machine.on_stored(&record, result, fx));
             }
         }
@@ -404,6 +475,12 @@ impl World {
         }
     }
 
+    fn resume(&mut self, key: &str, entries: Entries) {
+        let session = self.sessions.get_mut(key).unwrap();
+        session.place = Place::recovered(entries.last(), 0);
+        self.call(key, |machine, fx| machine.on_recovered(entries, fx));
+    }
+
     /// One call of a machine and everything that follows from it here.
     fn call<R>(
         &mut self,
@@ -419,13 +496,21 @@ impl World {
                 Some(id) => Host::Room(Room::new(id.into(), config, self.durable)),
                 None => Host::Hall(Hall::new(config, self.durable)),
             };
-            self.sessions.insert(key.to_owned(), Session { host, history: History::new(), serial });
+            let (history, place) = (History::new(), Place::default());
+            self.sessions.insert(key.to_owned(), Session { host, history, serial, place });
+            if let Some(entries) = self.recovered.remove(key) {
+                self.resume(key, entries);
+            }
         }
         let session = self.sessions.get_mut(key).unwrap();
         self.outcome.clear();
         let (history, pool) = (&mut session.history, &mut self.pool);
+        let (cursor, read_only) = (&mut session.place, self.read_only);
+        let recorder = self.journal.as_mut();
+        let recorder = recorder.map(|batch| Recorder { batch, cursor, name: key, read_only });
         let mut fx =
-            Effects::new(now, self.random, &self.counters, history, pool, &mut self.outcome);
+            Effects::new(now, self.random, &self.counters, history, pool, &mut self.outcome)
+                .with_recorder(recorder);
         let result = act(session.host.as_machine_mut(), &mut fx);
         match &mut session.host {
             Host::Hall(hall) => hall.invariants(),
@@ -438,7 +523,8 @@ impl World {
         }
         let is_empty = !self.clients.iter().any(|client| client.is_in(key));
         if is_empty && self.sessions.get(key).is_some_and(|it| it.host.as_machine().is_over()) {
-            self.sessions.remove(key);
+            let ended = self.sessions.remove(key).unwrap();
+            assert_eq!(ended.place.oldest_segment(), None, "{key} is over before it is stored");
         }
         result
     }
@@ -481,12 +567,13 @@ impl World {
                     let result = self.broken.clone().map_or_else(|| Ok(found.collect()), Err);
                     self.answers.push_back(Answer::Loaded(key.to_owned(), serial, ticket, result));
                 }
-                Effect::Store { record, content, .. } => {
+                Effect::Store { record, content, base } => {
                     let result = self.broken.clone().map_or(Ok(()), Err);
                     if result.is_ok() {
                         self.disk.insert(path(&record), content);
                     }
-                    self.answers.push_back(Answer::Stored(key.to_owned(), serial, record, result));
+                    let (key, base) = (key.to_owned(), base.unwrap_or_default());
+                    self.answers.push_back(Answer::Stored(key, serial, record, base, result));
                 }
                 Effect::Admit { .. } => {}
                 effect => panic!("the gallery never asks for {effect:?}"),

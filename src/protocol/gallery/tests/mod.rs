@@ -2,6 +2,7 @@
 
 mod harness;
 mod identity;
+mod journal;
 mod messages;
 mod races;
 mod rooms;

@@ -6,12 +6,12 @@ use super::super::Config;
 use super::harness::{Name, World, error};
 use crate::protocol::Removal;
 
-fn create(world: &mut World, name: Name, room: &str) {
+pub(super) fn create(world: &mut World, name: Name, room: &str) {
     let config = json!({"persistent": true, "password": "p", "maxUsers": 2});
     world.act(name, json!({"action": "create_room", "roomId": room, "config": config}));
 }
 
-fn join(world: &mut World, name: Name, room: &str) -> Value {
+pub(super) fn join(world: &mut World, name: Name, room: &str) -> Value {
     world.take(name);
     let info = json!({"role": "host"});
     let request = json!({"action": "join_room", "roomId": room, "password": "p", "userInfo": info});
@@ -19,7 +19,7 @@ fn join(world: &mut World, name: Name, room: &str) -> Value {
     world.take(name).pop().unwrap_or_default()
 }
 
-fn change(world: &mut World, name: Name, version: u64) {
+pub(super) fn change(world: &mut World, name: Name, version: u64) {
     let data = json!({"sceneUrl": "kept.glb", "extra": {"a": version}});
     let update = json!({"type": "patch", "data": data, "version": version});
     world.broadcast(name, json!({"type": "state_update", "data": update}));
@@ -28,7 +28,7 @@ fn change(world: &mut World, name: Name, version: u64) {
     world.broadcast(name, json!({"type": "focus_change", "data": {"userId": "u"}}));
 }
 
-fn state_of(joined: &Value) -> &Value {
+pub(super) fn state_of(joined: &Value) -> &Value {
     &joined["data"]["roomInfo"]["state"]
 }
 
@@ -54,7 +54,8 @@ fn it_leaves_memory_once_stored_and_outlives_the_process() {
     create(&mut world, a, "r");
     let created = join(&mut world, a, "r")["data"]["roomInfo"]["createdAt"].take();
     change(&mut world, a, 3);
-    assert!(!world.disk.contains_key("gallery/rooms/r"), "not at once");
+    world.pass(59_000);
+    assert!(!world.disk.contains_key("gallery/rooms/r"), "the journal has it");
     world.pass(1_000);
     assert!(world.disk.contains_key("gallery/rooms/r"));
     change(&mut world, a, 4);
