@@ -2,6 +2,7 @@
 //! with changing numbers of shards. Whatever a client was sent must be there afterwards.
 
 mod croquet;
+mod damage;
 mod gallery;
 mod yjs;
 
