@@ -159,6 +159,7 @@ pub fn serve(options: Options, announce: impl FnOnce(&[SocketAddr])) -> Result<(
             durable: options.durable.is_some(),
             connections_max: options.connections_max.div_ceil(options.shards),
             file_bytes_max: options.file_bytes_max,
+            panics_max: shard::fallen::PANICS_MAX,
             drain: options.drain,
             seed: 0,
         },

@@ -60,9 +60,9 @@ fn open(durable: &Durable, peers: &[Outlet], clock: Clock) -> Result<Vec<Journal
         journalings[owner].recovered.push(session);
     }
     let outlets = peers.to_vec();
-    let syncer = Syncer::spawn(move |shard, synced| {
+    let syncer = Syncer::spawn(move |shard, done| {
         if let Some(outlet) = outlets.get(shard) {
-            outlet.send_waiting(Item::Synced(synced));
+            outlet.send_waiting(Item::Journal(done));
         }
     })?;
     let Epoch { key, path, root } = Epoch::create(&durable.data_dir, epoch, random_seed())?;

@@ -103,6 +103,7 @@ counters! {
     Counter superseded = "lockstep_messages_superseded_total", "Messages left out for members that were behind, because newer ones had taken their place.";
     Counter silent_closed = "lockstep_silent_closed_total", "Connections closed because they were silent for too long.";
     Counter panics = "lockstep_session_panics_total", "Sessions ended by a panic of their own.";
+    Counter quarantines = "lockstep_session_quarantines_total", "Sessions closed for a while because they panicked again and again.";
     Counter storage_errors = "lockstep_storage_errors_total", "Records or files that could not be read or written.";
     Counter journal_entries = "lockstep_journal_entries_total", "Entries that sessions recorded in the journal.";
     Counter journal_batches = "lockstep_journal_batches_total", "Batches written to the journal, at most one a turn.";

@@ -56,6 +56,14 @@ impl Cursor {
         self.held.first().map(|&(segment, _)| segment)
     }
 
+    /// Where its entries are that are kept nowhere else; none if there are none, or an earlier process
+    /// wrote some of them.
+    pub fn sought(&self) -> Option<Sought> {
+        let segments: SmallVec<[u32; 2]> = self.held.iter().map(|&(segment, _)| segment).collect();
+        let is_here = segments.first().is_some_and(|&first| first != EARLIER);
+        is_here.then(|| Sought { session: self.id, after: self.trimmed, last: self.last, segments })
+    }
+
     /// Whether it has recorded anything in this epoch or before.
     pub fn is_used(&self) -> bool {
         self.last != 0
@@ -71,6 +79,19 @@ impl Cursor {
     pub fn covered_by(&self, store: u32) -> Option<Position> {
         (self.store.0 == store).then_some(self.store.1)
     }
+}
+
+/// Entries of one session that are to be read back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sought {
+    /// The session's number.
+    pub session: u32,
+    /// Those after this position,
+    pub after: Position,
+    /// up to this one.
+    pub last: Position,
+    /// The segments that they are in, oldest first.
+    pub segments: SmallVec<[u32; 2]>,
 }
 
 /// A session with records in the batch.

@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 use super::Shard;
 use super::connections::Phase;
 use super::mesh::Item;
+use super::sessions::Session;
 use crate::net::{GENERATION_MASK, Token, Transport};
 use crate::session::effects::{Effect, Outcome};
 use crate::session::{Close, MemberId, Position};
@@ -111,10 +112,16 @@ impl<T: Transport> Shard<T> {
     }
 
     fn remove_session(&mut self, index: u32) {
-        let Some(session) = self.sessions.remove(index) else { return };
+        if let Some(session) = self.take_session(index) {
+            self.close_journal(session);
+        }
+    }
+
+    fn take_session(&mut self, index: u32) -> Option<Session> {
+        let session = self.sessions.remove(index)?;
         self.wheel.remove(session.timer);
         self.counters.sessions.decrement();
-        self.close_journal(session);
+        Some(session)
     }
 
     /// A machine panicked: its session ends, its members are told to come back, and nobody else
@@ -132,7 +139,9 @@ impl<T: Transport> Shard<T> {
             self.unseat(member);
             self.close_unseated(member, restart);
         }
-        self.remove_session(index);
+        if let Some(session) = self.take_session(index) {
+            self.on_fallen(session);
+        }
     }
 
     fn is_member(&self, session: u32, index: u32) -> bool {

@@ -158,7 +158,8 @@ impl<T: Transport> Shard<T> {
             unwritten: false,
         });
         self.resume_recovered(index);
-        Ok(index)
+        // It may have fallen by that.
+        self.sessions.get(index).map(|_| index).ok_or(protocol.restart)
     }
 
     /// The owner's inbox is full: the upgrade is refused, the client may try again.

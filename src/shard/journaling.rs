@@ -40,8 +40,6 @@ pub(super) struct State {
     /// Names of recovered sessions in the order they are continued in.
     to_settle: VecDeque<Box<str>>,
     refused: Arc<BTreeSet<String>>,
-    /// Sessions that ended with entries that are in the journal only: the next start recovers them.
-    lost: BTreeSet<Box<str>>,
     /// Sessions with entries that are not written.
     unwritten: Vec<u32>,
     /// What depends on unwritten entries is held.
@@ -56,7 +54,6 @@ impl State {
             recovered: GuardedMap::default(),
             to_settle: VecDeque::new(),
             refused: with.refused,
-            lost: BTreeSet::new(),
             unwritten: Vec::new(),
             holding: false,
         };
@@ -205,16 +202,22 @@ impl<T: Transport> Shard<T> {
     }
 
     /// Why a session of this name cannot be opened, if so.
-    pub(super) fn refusal(&self, protocol: &Protocol, name: &str) -> Option<Close> {
+    pub(super) fn refusal(&mut self, protocol: &Protocol, name: &str) -> Option<Close> {
         if self.journaling.refused.contains(name) {
             return Some(DAMAGED);
         }
-        self.journaling.lost.contains(name).then_some(protocol.restart)
+        self.fallen_refusal(protocol, name)
     }
 
-    /// Hands a session that was just opened what an earlier process recorded.
+    /// Hands a session that was just opened what an earlier process recorded, or it itself before it
+    /// fell.
     pub(super) fn resume_recovered(&mut self, index: u32) {
         let Some(session) = self.sessions.get_mut(index) else { return };
+        if let Some((place, entries)) = self.fallen.take(&session.name) {
+            session.journal = Some(place);
+            self.call(index, |machine, fx| machine.on_recovered(entries, fx));
+            return;
+        }
         let Some(found) = self.journaling.recovered.remove(&session.name) else { return };
         session.journal = Some(Box::new(Cursor::recovered(found.last, found.trimmed)));
         self.call(index, |machine, fx| machine.on_recovered(found.entries, fx));
@@ -244,12 +247,7 @@ impl<T: Transport> Shard<T> {
         if cursor.oldest_segment().is_none() {
             batch.close(cursor, name);
         } else if !self.draining {
-            log::error!(
-                scope = "session", event = "not-stored";
-                "session {name:?} ended before it was stored: the next start recovers it from the \
-                 journal, and until then it cannot be opened"
-            );
-            self.journaling.lost.insert(session.name);
+            self.on_lost(&session.name);
         }
     }
 

@@ -12,7 +12,7 @@ use super::transfer::Arrival;
 use crate::net::ring::Socket;
 use crate::net::wakeup::Wakeup;
 use crate::storage;
-use crate::storage::journal::Synced;
+use crate::storage::journal::Done;
 
 /// Items an inbox holds; beyond it new connections are refused.
 pub const INBOX_ITEMS_MAX: usize = 4096;
@@ -39,8 +39,8 @@ pub enum Item<S = Socket> {
     },
     /// Blocking work was done.
     Storage(storage::Answer),
-    /// The journal was synced.
-    Synced(Synced),
+    /// The journal was synced, or read.
+    Journal(Done),
     /// Stop: accept no more, tell the members, and end when they are gone.
     Drain,
 }

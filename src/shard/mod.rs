@@ -19,6 +19,7 @@
 mod connections;
 mod drain;
 mod effects;
+pub mod fallen;
 mod files;
 mod flush;
 mod handoff;
@@ -77,6 +78,8 @@ pub struct Config {
     pub connections_max: usize,
     /// Largest file the file server takes, in bytes.
     pub file_bytes_max: u64,
+    /// Panics of one session within a minute after which it is closed for a minute.
+    pub panics_max: usize,
     /// Time for clients to go when the process stops.
     pub drain: Duration,
     /// Seeds the random numbers handed to state machines.
@@ -128,6 +131,7 @@ pub struct Shard<T: Transport> {
     counters: CountersOfShard,
     storage: storage::Client,
     journaling: journaling::State,
+    fallen: fallen::Fallen,
     /// Of each protocol that has had a session here.
     limits: Vec<(&'static str, Rc<protocol::Limits>)>,
     /// Questions to other shards that are not fully answered.
@@ -212,6 +216,7 @@ impl<T: Transport> Shard<T> {
             counters,
             storage: links.storage,
             journaling,
+            fallen: fallen::Fallen::default(),
             limits: Vec::new(),
             questions: http::Questions::default(),
             draining: false,

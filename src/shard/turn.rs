@@ -11,6 +11,7 @@ use super::mesh::Item;
 use super::{Shard, Timer};
 use crate::net::{Event, Transport};
 use crate::session::{Instant, Now};
+use crate::storage::journal::Done;
 
 /// Items taken from the inbox in one turn.
 const ITEMS_PER_TURN_MAX: usize = 256;
@@ -33,6 +34,7 @@ impl<T: Transport> Shard<T> {
         worked |= self.fire_timers();
         self.settle_recovered();
         self.commit();
+        self.read_back_fallen();
         // Behind the journal: other shards act on what sessions here have recorded.
         self.send_passages();
         worked |= self.flush();
@@ -71,7 +73,8 @@ impl<T: Transport> Shard<T> {
                 Item::Storage(answer) => self.on_storage(answer),
                 Item::Ask(ask) => self.on_ask(ask),
                 Item::Answer { question, status, text } => self.on_answer(question, status, text),
-                Item::Synced(synced) => self.on_synced(synced),
+                Item::Journal(Done::Synced(synced)) => self.on_synced(synced),
+                Item::Journal(Done::ReadBack(read)) => self.on_read_back(read),
                 Item::Drain => self.drain(),
             }
             self.deliver_passages();

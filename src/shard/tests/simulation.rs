@@ -227,6 +227,8 @@ impl Simulation {
         let mut random = Random(seed);
         let mut setup = Setup::new(TALK);
         setup.shards = 1 + random.below(3) as usize;
+        // Sessions panic all the time.
+        setup.panics_max = usize::MAX;
         setup.chunk = [7, 100, 4096][random.below(3) as usize];
         setup.protocols.croquet.lag_bytes_max = 1 << (10 + random.below(8));
         setup.protocols.croquet.messages_per_second_max = 1 << (5 + random.below(8));

@@ -13,7 +13,9 @@ use bytes::Bytes;
 
 use super::ledger::{self, Place};
 use crate::protocol::{DropIn, Entrance, Hello, Limits, Liveness, Machine, Message, Protocol};
+use crate::session::effects::RecordName;
 use crate::session::frame::{FrameKind, Header};
+use crate::session::journal::Entries;
 use crate::session::{Close, Droppable, Effects, Instant, MemberId};
 
 pub(super) const SLOW: Close = Close::new(4001, "too slow");
@@ -70,6 +72,8 @@ struct Talk {
     panics_on_leave: bool,
     kicks_on_leave: bool,
     tells_on_leave: Option<String>,
+    /// What it records.
+    kept: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +95,7 @@ impl Talk {
             panics_on_leave: false,
             kicks_on_leave: false,
             tells_on_leave: None,
+            kept: Vec::new(),
         }
     }
 
@@ -286,6 +291,19 @@ impl Machine for Talk {
             "kick-on-leave" => self.kicks_on_leave = true,
             "panic-on-leave" => self.panics_on_leave = true,
             "panic" => ledger::panic_as_asked(),
+            "keep" => {
+                fx.record(&[text.as_bytes()]);
+                self.kept.push(text.to_owned());
+                if text == "and panic" {
+                    ledger::panic_as_asked();
+                }
+                self.say(&format!("kept {text}"), None, fx);
+            }
+            "kept" => self.tell(member, &self.kept.join(","), fx),
+            "store" => {
+                let record = RecordName { namespace: "talk", names: vec![self.key.clone()] };
+                fx.store_base(record, Vec::new());
+            }
             _ => return Err(DENIED),
         }
         Ok(())
@@ -304,6 +322,14 @@ impl Machine for Talk {
             _ => {}
         }
         self.say(&format!("{from} tells: {text}"), None, fx);
+    }
+
+    fn on_recovered(&mut self, entries: Entries, _: &mut Effects<'_>) {
+        let texts = entries.after(0).map(|(_, text)| String::from_utf8_lossy(text).into_owned());
+        self.kept = texts.collect();
+        if self.kept.iter().any(|text| text == "poison") {
+            ledger::panic_as_asked();
+        }
     }
 
     fn on_leave(&mut self, member: MemberId, code: u16, fx: &mut Effects<'_>) {
@@ -339,7 +365,7 @@ impl Machine for Talk {
     }
 
     fn is_over(&self) -> bool {
-        self.members.is_empty()
+        self.members.is_empty() && self.kept.is_empty()
     }
 
     fn describe(&self) -> String {

@@ -2,11 +2,15 @@
 //! is told to. Benches, fuzz targets and the allocation test drive shards with it too, so it uses
 //! nothing but the public interface.
 #![allow(dead_code, unreachable_pub)] // none of its users needs all of it
+#![allow(clippy::disallowed_types)] // the journal's thread reads the disk
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, unbounded};
+use lockstep::codec::journal::Key;
 use lockstep::net::memory::{Memory, Network, Socket};
 use lockstep::net::wakeup::Wakeup;
 use lockstep::session::{Counters, Instant, Now};
@@ -14,6 +18,7 @@ use lockstep::shard::journaling::Journaling;
 use lockstep::shard::mesh::{self, Item, Outlet};
 use lockstep::shard::routes::Profile;
 use lockstep::shard::{Config, Links, Shard};
+use lockstep::storage::journal::{Done, Journal, SegmentFile, Settings, Sync, Syncer, Volume};
 use lockstep::{protocol, storage};
 
 /// The wall clock when the virtual one starts.
@@ -30,6 +35,9 @@ pub struct Setup {
     pub shards: usize,
     pub chunk: usize,
     pub durable: bool,
+    /// Whether sessions record in a journal.
+    pub journal: bool,
+    pub panics_max: usize,
     pub connections_max: usize,
     pub protocols: protocol::Config,
     pub seed: u64,
@@ -43,6 +51,8 @@ impl Setup {
             shards: 1,
             chunk: 4096,
             durable: false,
+            journal: false,
+            panics_max: 3,
             connections_max: 10_000,
             protocols: protocol::Config::default(),
             seed: 1,
@@ -58,6 +68,75 @@ pub struct World {
     pub outlets: Vec<Outlet<Socket>>,
     pub now: Now,
     storage: Storage,
+    /// The journals of the shards.
+    pub disk: Disk,
+    read: Receiver<(usize, Done)>,
+}
+
+/// Segments in memory, by shard and number.
+pub type Disk = Arc<RwLock<DiskBytes>>;
+
+#[derive(Debug, Default)]
+pub struct DiskBytes {
+    pub segments: BTreeMap<(usize, u32), Vec<u8>>,
+    /// Whether writes fail.
+    pub fails: bool,
+}
+
+/// Those of one shard.
+#[derive(Debug)]
+struct Segments {
+    disk: Disk,
+    shard: usize,
+}
+
+#[derive(Debug)]
+struct SegmentBytes(Disk, (usize, u32));
+
+impl Volume for Segments {
+    fn create(&self, number: u32) -> io::Result<Arc<dyn SegmentFile>> {
+        let id = (self.shard, number);
+        self.disk.write().expect("nobody panics").segments.insert(id, Vec::new());
+        Ok(Arc::new(SegmentBytes(self.disk.clone(), id)))
+    }
+
+    fn read(&self, number: u32) -> io::Result<Vec<u8>> {
+        let disk = self.disk.read().expect("nobody panics");
+        disk.segments
+            .get(&(self.shard, number))
+            .cloned()
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn remove(&self, number: u32) -> io::Result<()> {
+        self.disk.write().expect("nobody panics").segments.remove(&(self.shard, number));
+        Ok(())
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl SegmentFile for SegmentBytes {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut disk = self.0.write().expect("nobody panics");
+        if disk.fails {
+            return Err(io::Error::other("the disk fails"));
+        }
+        let segment = disk.segments.entry(self.1).or_default();
+        segment.truncate(offset as usize);
+        segment.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn reserve(&self, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The storage's threads and what they answer. Worlds may share them, one after another.
@@ -93,6 +172,18 @@ impl World {
         let (outlets, inboxes): (Vec<_>, Vec<_>) =
             (0..setup.shards).map(|_| mesh::inbox(wakeup())).unzip();
         let protocols = Arc::new(setup.protocols);
+        let (done, read) = unbounded();
+        let reply = move |shard, what| drop(done.send((shard, what)));
+        let syncer = setup.journal.then(|| Syncer::spawn(reply).expect("threads can be started"));
+        let disk = Disk::default();
+        let journaling = |index| {
+            let Some(syncer) = syncer.clone() else { return Journaling::default() };
+            let settings = Settings::new(Key { epoch: 1, salt: 7 }, index, Sync::Never);
+            let volume = Arc::new(Segments { disk: disk.clone(), shard: index });
+            let journal = Journal::open(settings, volume, syncer, 0, None);
+            let journal = journal.expect("memory can be written");
+            Journaling { journal: Some(journal), ..Journaling::default() }
+        };
         let shard = |(index, inbox)| {
             let config = Config {
                 index,
@@ -102,6 +193,7 @@ impl World {
                 durable: setup.durable,
                 connections_max: setup.connections_max,
                 file_bytes_max: 1 << 20,
+                panics_max: setup.panics_max,
                 drain: Duration::from_secs(10),
                 seed: setup.seed.wrapping_add(index as u64),
             };
@@ -110,13 +202,13 @@ impl World {
                 inbox,
                 counters: counters.clone(),
                 storage: storage.client.clone(),
-                journaling: Journaling::default(),
+                journaling: journaling(index),
             };
             Shard::new(config, Memory::new(network.clone(), setup.chunk), links)
         };
         let shards = inboxes.into_iter().enumerate().map(shard).collect();
         let now = Now { at: Instant::from_millis(1), wall_ms: EPOCH_MS };
-        Self { network, shards, counters, outlets, now, storage }
+        Self { network, shards, counters, outlets, now, storage, disk, read }
     }
 
     /// One turn of every shard; whether anything was done.
@@ -156,6 +248,15 @@ impl World {
                 return;
             }
         }
+    }
+
+    /// Lets the journal's thread read back what a session that fell has recorded.
+    pub fn await_read_back(&mut self) {
+        self.settle();
+        let read = self.read.recv_timeout(Duration::from_secs(10));
+        let (shard, done) = read.expect("the journal is being read");
+        self.outlets[shard].send(Item::Journal(done)).expect("there is room");
+        self.settle();
     }
 
     /// Lets time pass, with a turn whenever one is due.

@@ -1,7 +1,8 @@
 //! The journal: what sessions must have after a crash, as one append-only log for each shard.
 //!
 //! `writer` appends the batch of a turn to the shard's present segment, `syncer` is the thread that
-//! waits for the disk, `recover` reads what an earlier process left behind. A process writes into a
+//! waits for the disk, `recover` reads what an earlier process left behind, `read_back` what a session
+//! of this process has recorded. A process writes into a
 //! directory of its own, `journal/<epoch>`, and deletes those of earlier epochs when every session
 //! in them was stored anew; nothing is ever changed in place.
 //!
@@ -15,6 +16,7 @@
 //! Deliberately absent: what entries mean (the protocols'), waiting for the disk on a shard (but for
 //! `--sync always`).
 
+mod read_back;
 mod rebuild;
 mod recover;
 mod syncer;
@@ -25,8 +27,9 @@ mod writer;
 
 use std::time::Duration;
 
+pub use read_back::ReadBack;
 pub use recover::{Damaged, Epoch, Progress, Recovered, Recovery, recover};
-pub use syncer::{Synced, Syncer};
+pub use syncer::{Done, Synced, Syncer};
 pub use volume::{Directory, SegmentFile, Volume};
 pub use writer::{Earlier, Journal, Settings, Trouble};
 

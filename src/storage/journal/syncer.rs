@@ -1,11 +1,14 @@
-//! The thread that waits for the disk: group commits at an interval, and deletions.
+//! The thread that waits for the disk: group commits at an interval, deletions, and reading back what
+//! sessions have recorded, which no deletion overtakes therefore.
 
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::read_back::{ReadBack, read_back};
 use super::volume::{SegmentFile, Volume};
-use crate::codec::journal::Place;
+use crate::codec::journal::{Key, Place};
+use crate::session::journal::Sought;
 
 /// Work that may wait; each shard has at most one sync under way.
 const WORK_QUEUED_MAX: usize = 4096;
@@ -14,6 +17,15 @@ const WORK_QUEUED_MAX: usize = 4096;
 pub(super) enum Work {
     /// Syncs a segment; the shard is told.
     Sync { shard: usize, file: Arc<dyn SegmentFile>, volume: Arc<dyn Volume>, place: Place },
+    /// Reads back entries of a session from segments that are written up to `end`; the shard is told.
+    ReadBack {
+        shard: usize,
+        volume: Arc<dyn Volume>,
+        key: Key,
+        name: Box<str>,
+        sought: Sought,
+        end: Place,
+    },
     /// Deletes a segment that nobody needs.
     Remove { volume: Arc<dyn Volume>, number: u32 },
     /// Deletes what earlier processes wrote.
@@ -29,6 +41,15 @@ pub struct Synced {
     pub result: Result<(), String>,
 }
 
+/// What a shard is told of its work.
+#[derive(Debug)]
+pub enum Done {
+    /// A segment was synced, or not.
+    Synced(Synced),
+    /// A session's entries were read back, or not.
+    ReadBack(ReadBack),
+}
+
 /// Hands work to the thread.
 #[derive(Clone, Debug)]
 pub struct Syncer {
@@ -37,11 +58,11 @@ pub struct Syncer {
 
 impl Syncer {
     /// Starts the thread, which ends when the last clone is dropped and all is done. `reply` gets
-    /// the index of the shard whose segment was synced.
+    /// the index of the shard that is told.
     ///
     /// # Errors
     /// If no thread can be started; a text for people.
-    pub fn spawn(reply: impl Fn(usize, Synced) + Send + 'static) -> Result<Self, String> {
+    pub fn spawn(reply: impl Fn(usize, Done) + Send + 'static) -> Result<Self, String> {
         let (work, works) = bounded(WORK_QUEUED_MAX);
         std::thread::Builder::new()
             .name("journal".to_owned())
@@ -63,21 +84,26 @@ impl Syncer {
     }
 }
 
-fn serve(works: &Receiver<Work>, reply: &dyn Fn(usize, Synced)) {
+fn serve(works: &Receiver<Work>, reply: &dyn Fn(usize, Done)) {
     for work in works {
-        if let Some((shard, synced)) = work.run() {
-            reply(shard, synced);
+        if let Some((shard, done)) = work.run() {
+            reply(shard, done);
         }
     }
 }
 
 impl Work {
     /// Does it; what the shard is told of it.
-    pub(super) fn run(self) -> Option<(usize, Synced)> {
+    pub(super) fn run(self) -> Option<(usize, Done)> {
         match self {
             Self::Sync { shard, file, volume, place } => {
                 let synced = file.sync().and_then(|()| volume.sync_names());
-                Some((shard, Synced { place, result: synced.map_err(|error| error.to_string()) }))
+                let result = synced.map_err(|error| error.to_string());
+                Some((shard, Done::Synced(Synced { place, result })))
+            }
+            Self::ReadBack { shard, volume, key, name, sought, end } => {
+                let result = read_back(key, &sought, end, |number| volume.read(number));
+                Some((shard, Done::ReadBack(ReadBack { name, result })))
             }
             Self::Remove { volume, number } => {
                 if let Err(error) = volume.remove(number) {

@@ -12,7 +12,7 @@ use super::rebuild::{Rebuild, Site};
 use super::syncer::{Syncer, Work};
 use super::volume::{SegmentFile, Volume};
 use super::writer::{Journal, Settings, Trouble};
-use super::{Damaged, Recovered, Sync, Synced};
+use super::{Damaged, Done, Recovered, Sync, Synced};
 use crate::codec::journal::{Key, Place, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::session::Instant;
 use crate::session::journal::Cursor;
@@ -119,6 +119,11 @@ impl Volume for Fake {
         disk.segments.insert(number, Image::default());
         drop(disk);
         Ok(Arc::new(FakeFile(self.clone(), number)))
+    }
+
+    fn read(&self, number: u32) -> io::Result<Vec<u8>> {
+        let disk = self.disk();
+        disk.segments.get(&number).map(|one| one.written.clone()).ok_or_else(|| failure("none"))
     }
 
     fn remove(&self, number: u32) -> io::Result<()> {
@@ -304,7 +309,7 @@ impl World {
     fn do_work(&mut self) {
         for work in self.works.try_iter().collect::<Vec<_>>() {
             let covered = self.pending.remove(0);
-            let Some((_, synced)) = work.run() else { continue };
+            let Some((_, Done::Synced(synced))) = work.run() else { continue };
             let Synced { place, result } = synced;
             let trusted = result.is_ok()
                 && !matches!(self.journal.trouble(), Some(Trouble::SyncFailed { .. }));
@@ -427,7 +432,7 @@ fn small() -> (Segments, Said) {
         assert!(journal.commit(now));
         for work in works.try_iter().collect::<Vec<_>>() {
             if turn < 10
-                && let Some((_, synced)) = work.run()
+                && let Some((_, Done::Synced(synced))) = work.run()
             {
                 journal.on_synced(synced, now);
             }

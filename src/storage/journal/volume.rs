@@ -17,6 +17,9 @@ pub trait Volume: Debug + Send + Sync {
     /// Creates an empty segment.
     fn create(&self, number: u32) -> io::Result<Arc<dyn SegmentFile>>;
 
+    /// All of a segment, as it was written.
+    fn read(&self, number: u32) -> io::Result<Vec<u8>>;
+
     /// Deletes a segment.
     fn remove(&self, number: u32) -> io::Result<()>;
 
@@ -66,6 +69,10 @@ impl Volume for Directory {
         // One that a failed attempt left behind holds nothing.
         options.create(true).write(true).truncate(true).mode(FILE_MODE);
         Ok(Arc::new(options.open(self.file(number))?))
+    }
+
+    fn read(&self, number: u32) -> io::Result<Vec<u8>> {
+        fs::read(self.file(number))
     }
 
     fn remove(&self, number: u32) -> io::Result<()> {

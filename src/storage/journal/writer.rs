@@ -10,7 +10,7 @@ use super::syncer::{Synced, Syncer, Work};
 use super::volume::{SegmentFile, Volume};
 use crate::codec::journal::{Key, Place, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::session::Instant;
-use crate::session::journal::Batch;
+use crate::session::journal::{Batch, Sought};
 
 /// Size from which on a segment is followed by the next, in bytes.
 const SEGMENT_BYTES: u64 = 64 << 20;
@@ -207,6 +207,20 @@ impl Journal {
             self.rotate(now);
         }
         !self.holds_back()
+    }
+
+    /// Has entries of a session read back; whether that was taken on. What was recorded must be
+    /// written.
+    pub fn read_back(&mut self, name: Box<str>, sought: Sought) -> bool {
+        debug_assert!(self.batch.is_empty(), "what is not written cannot be read");
+        self.syncer.submit(Work::ReadBack {
+            shard: self.settings.shard,
+            volume: Arc::clone(&self.volume),
+            key: self.settings.key,
+            name,
+            sought,
+            end: self.place(),
+        })
     }
 
     /// Does what is due besides: starts syncs, tries again after failures.
