@@ -257,8 +257,11 @@ impl<T: Transport> Shard<T> {
 
 /// Whether what this connection is to be sent depends on what could not be written.
 fn waits_for_disk<S>(connection: &Connection<S>, sessions: &Sessions) -> bool {
-    matches!(&connection.phase, Phase::Member(seat)
-        if sessions.get(seat.session).is_some_and(|session| session.unwritten))
+    match &connection.phase {
+        Phase::Member(seat) => sessions.get(seat.session).is_some_and(|session| session.unwritten),
+        Phase::Moving(moving) => moving.depends,
+        _ => false,
+    }
 }
 
 fn history_of<'a, S>(connection: &Connection<S>, sessions: &'a Sessions) -> Option<&'a History> {

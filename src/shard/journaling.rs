@@ -130,6 +130,17 @@ impl<T: Transport> Shard<T> {
         }
     }
 
+    /// What this session says follows from what another has recorded: it waits for that, too.
+    pub(super) fn depend(&mut self, index: u32) {
+        let is_written = self.journaling.unwritten.is_empty();
+        if let Some(session) = self.sessions.get_mut(index).filter(|_| !is_written)
+            && !session.unwritten
+        {
+            session.unwritten = true;
+            self.journaling.unwritten.push(index);
+        }
+    }
+
     pub(super) fn on_journal_timer(&mut self) {
         let Some(journal) = &mut self.journaling.journal else { return };
         journal.tend(self.now.at);

@@ -174,7 +174,8 @@ impl<T: Transport> Shard<T> {
 
     /// Hands over what goes to other shards, as far as they have room.
     pub(super) fn send_passages(&mut self) {
-        if self.passages.is_empty() {
+        // What the journal does not have yet, other shards must not act on.
+        if self.passages.is_empty() || self.journaling.holding {
             return;
         }
         for shard in 0..self.peers.len() {

@@ -14,6 +14,8 @@ pub struct Tell {
     /// The key of the session that is told.
     key: String,
     body: Vec<u8>,
+    /// The session that says it has recorded something that was not written then.
+    depends: bool,
 }
 
 impl<T: Transport> Shard<T> {
@@ -21,9 +23,10 @@ impl<T: Transport> Shard<T> {
     pub(super) fn tell(&mut self, session: u32, key: String, body: Vec<u8>) {
         let Some(session) = self.sessions.get(session) else { return };
         let (protocol, from) = (session.protocol, session.key().to_owned());
+        let depends = session.unwritten;
         let owner = self.owner(protocol, &key);
         let bytes = from.len() + key.len() + body.len();
-        let tell = Box::new(Tell { protocol, from, key, body });
+        let tell = Box::new(Tell { protocol, from, key, body, depends });
         if !self.passages.push(owner, Passage::Tell(tell), bytes) {
             self.counters.passages_dropped.increment();
             log::warn!(
@@ -35,12 +38,15 @@ impl<T: Transport> Shard<T> {
 
     /// A session of this shard is told something; it is opened for it if need be.
     pub(super) fn on_tell(&mut self, tell: Tell) {
-        let Tell { protocol, from, key, body } = tell;
+        let Tell { protocol, from, key, body, depends } = tell;
         self.counters.tells.increment();
         let Ok(session) = self.find_or_open(protocol, key) else {
             self.counters.passages_dropped.increment();
             return;
         };
+        if depends {
+            self.depend(session);
+        }
         self.call(session, |machine, fx| machine.on_told(&from, &body, fx));
     }
 }

@@ -28,6 +28,8 @@ pub(super) struct Move {
     /// The key of the session it enters.
     key: String,
     carry: Vec<u8>,
+    /// The session it comes from has recorded something that was not written then.
+    pub(super) depends: bool,
     /// What it takes along of its old seat: its decoder, its allowance, which pings it was sent.
     pub(super) seat: Seat,
     /// Bytes received; those before `read` were for the session it comes from.
@@ -54,7 +56,7 @@ impl<T: Transport> Shard<T> {
         let Some(seat) = self.take_seat(index, Phase::Busy) else { return };
         self.carry_output_over(index, seat.session, at);
         let Some(session) = self.sessions.get(seat.session) else { return };
-        let protocol = session.protocol;
+        let (protocol, depends) = (session.protocol, session.unwritten);
         let owner = self.owner(protocol, &key);
         let Some(connection) = self.connections.get_mut(index) else { return };
         let token = connection.token(index);
@@ -63,6 +65,7 @@ impl<T: Transport> Shard<T> {
             protocol,
             key,
             carry,
+            depends,
             seat,
             unread: Vec::new(),
             read: 0,
@@ -116,9 +119,15 @@ impl<T: Transport> Shard<T> {
         connection.paused &= !PAUSED_MOVING;
         let Some(connection) = self.connections.get(index) else { return };
         let peer = self.peer_address(&connection.socket).to_string();
-        let Move { protocol, key, carry, seat, unread, read, ended } = *moving;
+        let Move { protocol, key, carry, depends, seat, unread, read, ended } = *moving;
         self.counters.transfers.increment();
         self.enter(index, protocol, key, seat, Hello { peer, carry, ..Hello::default() });
+        if depends {
+            if let Some(session) = self.seat_of(index).map(|(_, seat)| seat.session) {
+                self.depend(session);
+            }
+            self.mark_dirty(index);
+        }
         if self.draining {
             self.close_member(index, protocol.restart);
         }

@@ -2,6 +2,7 @@
 
 mod chunking;
 mod fallen;
+mod holding;
 mod ledger;
 mod report;
 mod simulation;
