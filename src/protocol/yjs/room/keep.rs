@@ -128,12 +128,16 @@ impl Room {
             self.store(fx);
         }
         let timeout = Duration::from_millis(self.config().room_timeout_ms);
-        let is_kept = self.unstored.entries == 0 && self.keeper.is_clean();
         // A document that was never written to, or was only looked at, is worth no memory.
         let rests = !self.was_used
             || self.document.is_new()
             || self.empty_since.is_some_and(|since| since + timeout <= now);
-        self.is_over = is_empty && is_kept && rests;
+        self.is_over = is_empty && self.is_kept() && rests;
+    }
+
+    /// Whether all of it is stored, if it is to be.
+    pub(super) fn is_kept(&self) -> bool {
+        self.unstored.entries == 0 && self.keeper.is_clean()
     }
 
     fn store(&mut self, fx: &mut Effects<'_>) {

@@ -455,14 +455,17 @@ impl Machine for Room {
     fn deadline(&self) -> Option<Instant> {
         let timeout = Duration::from_millis(self.config().room_timeout_ms);
         let is_open = matches!(self.phase, Phase::Open);
-        let ends_at = self.empty_since.filter(|_| is_open && !self.is_over).map(|at| at + timeout);
+        // What cannot be stored ends when it is.
+        let may_end = is_open && self.is_kept() && !self.is_over;
+        let ends_at = self.empty_since.filter(|_| may_end).map(|at| at + timeout);
+        let store_at = self.keeper.deadline().filter(|_| is_open);
         [
             self.rest_at,
             self.keep_alive_at,
             self.answers_at,
             self.read_only_until,
             self.awareness.deadline(),
-            self.keeper.deadline(),
+            store_at,
             ends_at,
         ]
         .into_iter()

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use yrs::updates::decoder::Decode;
 use yrs::{Doc, GetString, ReadTxn, StateVector, Text, Transact, Update};
 
+use crate::codec::journal::{HEADER_BYTES, Key, Kind};
 use crate::codec::ysync::{Form, Head, Message as Said, awareness, messages, write_entry};
 use crate::protocol::yjs::Config;
 use crate::protocol::yjs::room::Room;
 use crate::protocol::yjs::stored;
 use crate::protocol::{self, Hello, Machine, Message};
 use crate::session::effects::Effect;
-use crate::session::journal::{Batch, Cursor as JournalCursor, Entries, Recorder};
+use crate::session::journal::{Batch, Cursor as JournalCursor, Entries, Position, Recorder};
 use crate::session::outbox::{Cursor, Slices};
 use crate::session::{Close, Counters, Effects, History, Instant, MemberId, Now, Outbox};
 use crate::session::{Outcome, RingPool};
@@ -48,6 +49,10 @@ struct Connection {
 /// One room with everything around it.
 pub(super) struct World {
     pub(super) room: Room,
+    config: Arc<protocol::Config>,
+    durable: bool,
+    /// The process; it grows with every crash.
+    epoch: u32,
     pub(super) counters: Counters,
     history: History,
     pool: RingPool,
@@ -61,13 +66,25 @@ pub(super) struct World {
     pub(super) holds: bool,
     unanswered: Vec<Answer>,
     pub(super) journal: Option<(Batch, JournalCursor)>,
-    /// Bodies of everything recorded, with positions.
+    /// What was written to the journal: entries with their positions.
+    written: Vec<(Position, Vec<u8>)>,
+    /// The journal was told to forget what is not after this.
+    trimmed: Position,
     pub(super) read_only: bool,
 }
 
 enum Answer {
     Loaded,
-    Stored,
+    Stored { content: Vec<u8>, base: Option<u32> },
+}
+
+/// What becomes of loads and stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Luck {
+    Good,
+    Bad,
+    /// What is stored is on the disk, and a failure is told.
+    Doubtful,
 }
 
 impl World {
@@ -78,18 +95,19 @@ impl World {
 
     pub(super) fn durable() -> Self {
         let mut world = Self::with(Config::default(), true);
-        world.journal = Some((
-            Batch::new(crate::codec::journal::Key { epoch: 1, salt: 0 }, 0),
-            JournalCursor::default(),
-        ));
+        let key = Key { epoch: world.epoch, salt: 0 };
+        world.journal = Some((Batch::new(key, 0), JournalCursor::default()));
         world
     }
 
     pub(super) fn with(yjs: Config, durable: bool) -> Self {
         let now = Now { at: Instant::from_millis(1_000), wall_ms: 1_700_000_000_000 };
-        let config = protocol::Config { yjs, ..protocol::Config::default() };
+        let config = Arc::new(protocol::Config { yjs, ..protocol::Config::default() });
         Self {
-            room: Room::new("room".into(), Arc::new(config), durable, now),
+            room: Room::new("room".into(), config.clone(), durable, now),
+            config,
+            durable,
+            epoch: 1,
             counters: Counters::default(),
             history: History::new(),
             pool: RingPool::default(),
@@ -101,6 +119,8 @@ impl World {
             holds: false,
             unanswered: Vec::new(),
             journal: None,
+            written: Vec::new(),
+            trimmed: 0,
             read_only: false,
         }
     }
@@ -129,6 +149,7 @@ impl World {
         )
         .with_recorder(recorder);
         let result = act(&mut self.room, &mut fx);
+        self.commit();
         let gone = self.drain();
         for connection in &mut self.connections {
             connection.send(&self.history);
@@ -144,9 +165,34 @@ impl World {
         result
     }
 
+    /// Writes what was recorded.
+    fn commit(&mut self) {
+        let Some((batch, _)) = &mut self.journal else { return };
+        let key = Key { epoch: self.epoch, salt: 0 };
+        let mut bytes = batch.bytes();
+        while let Some(record) = key.read(bytes) {
+            if record.kind == Kind::Entry {
+                self.written.push((record.position, record.body.to_vec()));
+            }
+            bytes = &bytes[HEADER_BYTES + record.body.len()..];
+        }
+        assert!(bytes.is_empty(), "the journal can be read");
+        batch.clear();
+    }
+
     fn drain(&mut self) -> Vec<(Name, Close)> {
         let mut gone = Vec::new();
         for effect in self.outcome.effects.drain(..) {
+            if let Effect::Reply { to: member, .. }
+            | Effect::Share { to: member, .. }
+            | Effect::Admit { member }
+            | Effect::Listen { member, .. }
+            | Effect::Skip { member, .. }
+            | Effect::Close { member, .. }
+            | Effect::Transfer { member, .. } = &effect
+            {
+                assert!(self.connections[member.0 as usize].is_seated, "{effect:?}: not a member");
+            }
             match effect {
                 Effect::Reply { to, at, start, end } => {
                     let bytes = &self.outcome.bytes[start..end];
@@ -172,11 +218,10 @@ impl World {
                     assert_eq!(records, [stored::record_name("room")]);
                     self.unanswered.push(Answer::Loaded);
                 }
-                Effect::Store { record, content, .. } => {
+                Effect::Store { record, content, base } => {
                     assert_eq!(record, stored::record_name("room"));
-                    self.disk = Some(content);
                     self.stores += 1;
-                    self.unanswered.push(Answer::Stored);
+                    self.unanswered.push(Answer::Stored { content, base });
                 }
                 other => panic!("a room does not do this: {other:?}"),
             }
@@ -186,18 +231,102 @@ impl World {
 
     /// Answers loads and stores.
     pub(super) fn answer(&mut self) {
+        self.answer_with(Luck::Good);
+    }
+
+    pub(super) fn answer_with(&mut self, luck: Luck) {
         for answer in std::mem::take(&mut self.unanswered) {
+            let result = if luck == Luck::Good { Ok(()) } else { Err("no disk".to_owned()) };
             match answer {
                 Answer::Loaded => {
-                    let records = Ok(vec![self.disk.clone()]);
+                    let records = result.map(|()| vec![self.disk.clone()]);
                     self.call(|room, fx| room.on_loaded(1, records, fx));
                 }
-                Answer::Stored => {
+                Answer::Stored { content, base } => {
+                    if luck != Luck::Bad {
+                        self.disk = Some(content);
+                    }
+                    if luck == Luck::Good {
+                        self.trim(base);
+                    }
                     let name = stored::record_name("room");
-                    self.call(|room, fx| room.on_stored(&name, Ok(()), fx));
+                    self.call(|room, fx| room.on_stored(&name, result, fx));
                 }
             }
         }
+    }
+
+    /// The journal need not have what is stored.
+    fn trim(&mut self, base: Option<u32>) {
+        if let Some((batch, cursor)) = &mut self.journal
+            && let Some(covered) = base.and_then(|base| cursor.covered_by(base))
+        {
+            batch.trim(cursor, "yjs/room/room", covered);
+            self.trimmed = self.trimmed.max(covered);
+        }
+    }
+
+    /// Loads or stores are not answered.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.unanswered.is_empty()
+    }
+
+    /// Whether the session is over, as a shard sees it.
+    pub(super) fn is_over(&self) -> bool {
+        self.room.is_over() && self.connections.iter().all(|connection| !connection.is_seated)
+    }
+
+    /// Whether the journal has what is stored nowhere.
+    pub(super) fn is_needed(&self) -> bool {
+        let journal = self.journal.as_ref();
+        journal.is_some_and(|(_, cursor)| cursor.oldest_segment().is_some())
+    }
+
+    /// A session that was over is opened again.
+    pub(super) fn reopen(&mut self) {
+        if let Some((batch, cursor)) = &mut self.journal {
+            batch.close(cursor, "yjs/room/room");
+            (self.written, self.trimmed) = (Vec::new(), 0);
+        }
+        self.begin();
+    }
+
+    /// The process dies, and another goes on. What was being stored may be `stored`; the journal may
+    /// have `all` that it was told to forget.
+    pub(super) fn crash(&mut self, stored: bool, all: bool) {
+        for answer in std::mem::take(&mut self.unanswered) {
+            if let Answer::Stored { content, .. } = answer
+                && stored
+            {
+                self.disk = Some(content);
+            }
+        }
+        self.connections.iter_mut().for_each(|connection| connection.is_seated = false);
+        self.begin();
+        let Some((batch, cursor)) = &mut self.journal else { return };
+        self.epoch += 1;
+        let mut entries = Entries::default();
+        if all {
+            self.trimmed = 0;
+        }
+        let trimmed = self.trimmed;
+        for (position, body) in &self.written {
+            if *position > trimmed {
+                entries.push(*position, body);
+            }
+        }
+        let key = Key { epoch: self.epoch, salt: 0 };
+        *batch = Batch::new(key, usize::from(!entries.is_empty()));
+        *cursor = JournalCursor::default();
+        if !entries.is_empty() {
+            *cursor = JournalCursor::recovered(entries.last(), trimmed);
+            self.recover(entries);
+        }
+    }
+
+    fn begin(&mut self) {
+        self.room = Room::new("room".into(), self.config.clone(), self.durable, self.now());
+        self.history = History::new();
     }
 
     pub(super) fn fail_load(&mut self) {
@@ -322,6 +451,11 @@ impl World {
 
     /// The text that one who has nothing is told of.
     pub(super) fn text(&mut self) -> String {
+        text_of(&[&self.whole()])
+    }
+
+    /// What one is told who has nothing.
+    pub(super) fn whole(&mut self) -> Vec<u8> {
         let name = self.enter();
         self.heard(name);
         self.step1(name, &[0]);
@@ -334,7 +468,10 @@ impl World {
                 other => panic!("no answer: {other:?}"),
             })
             .collect();
-        text_of(&updates)
+        let [whole] = updates[..] else {
+            return yrs::merge_updates_v1(updates).expect("sound updates");
+        };
+        whole.to_vec()
     }
 }
 
@@ -421,6 +558,27 @@ impl Writer {
         let mut transaction = self.doc.transact_mut();
         text.remove_range(&mut transaction, 0, count);
         transaction.encode_update_v1()
+    }
+
+    /// Types one character somewhere; the update.
+    pub(super) fn types_at(&self, place: u32, what: &str) -> Vec<u8> {
+        let text = self.doc.get_or_insert_text("text");
+        let mut transaction = self.doc.transact_mut();
+        let at = place % (text.len(&transaction) + 1);
+        text.insert(&mut transaction, at, what);
+        transaction.encode_update_v1()
+    }
+
+    /// Deletes one character somewhere; the update, if there is any.
+    pub(super) fn deletes_at(&self, place: u32) -> Option<Vec<u8>> {
+        let text = self.doc.get_or_insert_text("text");
+        let mut transaction = self.doc.transact_mut();
+        let len = text.len(&transaction);
+        if len == 0 {
+            return None;
+        }
+        text.remove_range(&mut transaction, place % len, 1);
+        Some(transaction.encode_update_v1())
     }
 
     pub(super) fn whole(&self) -> Vec<u8> {

@@ -1,6 +1,6 @@
 //! What outlives members, sessions and processes.
 
-use super::harness::{Heard, World, Writer};
+use super::harness::{Heard, Luck, World, Writer};
 use crate::protocol::Machine;
 use crate::protocol::yjs::stored::Stored;
 use crate::protocol::yjs::{UNAVAILABLE, stored};
@@ -195,4 +195,27 @@ fn while_nothing_can_be_recorded_nothing_is_taken_and_later_it_is_asked_for_agai
     assert_eq!(world.heard(b), []);
     world.step2(a, &writer.whole());
     assert_eq!(world.heard(b), [Heard::Update(writer.whole())]);
+}
+
+#[test]
+fn a_room_sleeps_while_the_disk_takes_its_time() {
+    // Checked by `run`: a deadline that has passed is never asked for again.
+    let mut world = World::durable();
+    world.holds = true;
+    let a = world.enter();
+    world.checkpoint();
+    world.run(10_000);
+    world.answer();
+    world.answer();
+    world.update(a, &Writer::new(5).types("hello"));
+    world.leave(a);
+    world.run(40 * 60_000);
+    assert!(!world.room.is_over());
+    world.answer_with(Luck::Bad);
+    world.run(5_000);
+    world.answer_with(Luck::Bad);
+    world.run(15_000);
+    assert!(!world.room.is_over());
+    world.answer();
+    assert!(world.room.is_over());
 }

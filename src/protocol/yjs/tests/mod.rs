@@ -5,3 +5,4 @@ mod edit;
 mod harness;
 mod keep;
 mod limits;
+mod model;
