@@ -9,7 +9,8 @@ mod world;
 use std::time::{Duration, Instant};
 
 use criterion::{Bencher, Criterion, Throughput, criterion_group, criterion_main};
-use lockstep::protocol::{Protocol, croquet, echo};
+use lockstep::codec::lib0::{write_varbuf, write_varuint};
+use lockstep::protocol::{Protocol, croquet, echo, yjs};
 use lockstep::shard::routes::Profile;
 use world::{Peer, Setup, World, croquet_join, croquet_send, masked};
 
@@ -17,16 +18,19 @@ const ID: &str = "a-session-id-of-43-characters-like-any-other";
 const MEMBERS: usize = 500;
 const ECHOES: usize = 100;
 const JOINS: usize = 200;
+/// Keystrokes in the document that somebody comes late to.
+const EDITS: u32 = 100_000;
 /// Messages after which a session is made anew, so that what it retains stays modest.
 const MESSAGES_PER_SESSION: u64 = 20_000;
 
 fn world(protocol: &'static Protocol) -> World {
     let mut setup = Setup::new(Profile::only(protocol));
     setup.protocols.croquet.messages_per_second_max = u32::MAX;
+    setup.protocols.yjs.messages_per_second_max = u32::MAX;
     World::new(setup)
 }
 
-/// A Croquet session of 500 members who forget what they hear, or an echo of 100.
+/// Members of one session who forget what they hear, or of an echo.
 fn members(protocol: &'static Protocol, count: usize) -> (World, Vec<Peer>) {
     let mut world = world(protocol);
     let members: Vec<Peer> = (0..count).map(|_| world.dial(0, &format!("/{ID}"))).collect();
@@ -119,5 +123,88 @@ fn bench_joins(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, bench_relay, bench_echo, bench_joins);
+/// A keystroke in a Yjs document, typed at the end of what its only writer typed before.
+fn keystroke(number: u32) -> Vec<u8> {
+    let mut update = vec![1, 1, 7]; // one struct of client 7
+    write_varuint(&mut update, number.into());
+    match number.checked_sub(1) {
+        Some(last) => {
+            update.extend_from_slice(&[0x84, 7]);
+            write_varuint(&mut update, last.into());
+        }
+        None => update.extend_from_slice(b"\x04\x01\x04text"),
+    }
+    update.extend_from_slice(b"\x01x\x00");
+    let mut message = vec![0, 2];
+    write_varbuf(&mut message, &update);
+    masked(0x82, &message)
+}
+
+/// A keystroke to 500: relayed at once, and applied before the next or with what else comes in 50 ms.
+fn bench_keystrokes(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("Yjs keystroke to 500");
+    group.throughput(Throughput::Elements(MEMBERS as u64));
+    for (name, applies) in [("relayed", false), ("and applied", true)] {
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|iterations| {
+                let (mut left, mut time) = (iterations, Duration::ZERO);
+                while left > 0 {
+                    let (mut world, members) = members(&yjs::PROTOCOL, MEMBERS);
+                    let turns = left.min(MESSAGES_PER_SESSION);
+                    for number in 0..turns {
+                        let frame = keystroke(number as u32);
+                        time += timed(|| {
+                            world.network.deliver(members[0].connection, &frame);
+                            world.turn();
+                        });
+                        if applies {
+                            let due = world.now.at + Duration::from_millis(50);
+                            world.set_time(due);
+                            time += timed(|| {
+                                world.turn();
+                            });
+                        }
+                    }
+                    left -= turns;
+                }
+                time
+            });
+        });
+    }
+}
+
+/// Somebody comes to a document of 100,000 edits at which nobody has typed for a while.
+fn bench_late_join(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("Yjs late join");
+    let mut world = world(&yjs::PROTOCOL);
+    let writer = world.dial(0, &format!("/{ID}"));
+    world.settle();
+    for number in 0..EDITS {
+        world.network.deliver(writer.connection, &keystroke(number));
+        world.settle();
+    }
+    // It rests, and its writer answers pings.
+    for _ in 0..5 {
+        world.pass(Duration::from_secs(20));
+        writer.send(0x8A, b"");
+    }
+    group.bench_function("100,000 edits at rest", |bencher| {
+        bencher.iter_custom(|iterations| {
+            let mut time = Duration::ZERO;
+            for _ in 0..iterations {
+                let mut member = world.dial(0, &format!("/{ID}"));
+                member.send(0x82, &[0, 0, 1, 0]);
+                time += timed(|| world.settle());
+                let frames = member.read();
+                let told = frames.iter().any(|frame| frame.payload.len() > EDITS as usize);
+                assert!(told, "the document was not told");
+                world.network.finish(member.connection);
+                world.settle();
+            }
+            time
+        });
+    });
+}
+
+criterion_group!(benches, bench_relay, bench_echo, bench_joins, bench_keystrokes, bench_late_join);
 criterion_main!(benches);
