@@ -407,12 +407,17 @@ impl Model {
         self.world.step1(name, &[0]);
         let heard = self.world.heard(name);
         self.world.leave(name);
-        let Some(Heard::Step2(state)) = heard.iter().find(|it| matches!(it, Heard::Step2(_)))
-        else {
+        if !heard.iter().any(|it| matches!(it, Heard::Step2(_))) {
             assert!(self.may_be_unavailable || self.world.is_waiting(), "it is told nothing");
             return;
-        };
-        let given = Changes::of(state);
+        }
+        // What waits for something that is missing comes behind the answer.
+        let mut given = Changes::default();
+        for heard in &heard {
+            if let Heard::Step2(update) | Heard::Update(update) = heard {
+                given.add(update);
+            }
+        }
         assert!(self.told.are_in(&given), "lost: {:?} of {given:?}", self.told);
         assert!(given.are_in(&self.written), "nobody wrote {given:?}");
         self.note(&heard, None);
