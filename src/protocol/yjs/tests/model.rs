@@ -449,6 +449,25 @@ impl Model {
         while (0..self.pages.len()).fold(false, |any, at| self.pump(at) | any) {}
     }
 
+    /// Of one who leaves nobody thinks that it is there, and nobody is told so.
+    fn check_leaving(&mut self) {
+        let at = self.random.below(self.pages.len());
+        let gone = self.pages[at].client;
+        self.leave(at);
+        while (0..self.pages.len()).fold(false, |any, at| self.pump(at) | any) {}
+        let others = self.pages.iter().filter(|page| page.client != gone);
+        others.for_each(|page| assert!(!page.present().contains_key(&gone), "{gone} is a ghost"));
+        let late = self.world.enter();
+        for heard in self.world.heard(late) {
+            if let Heard::Awareness(entries) = heard {
+                let is_there =
+                    |entry: &(u64, _, Option<String>)| entry.0 == gone && entry.2.is_some();
+                assert!(!entries.iter().any(is_there), "{gone} is a ghost to others");
+            }
+        }
+        self.world.leave(late);
+    }
+
     fn check_the_end(&mut self) {
         let checks = self.met.checks;
         self.check();
@@ -476,6 +495,7 @@ impl Model {
             }
             assert_eq!(page.present(), there, "client {}", page.client);
         }
+        self.check_leaving();
         if self.durable {
             (0..self.pages.len()).for_each(|at| self.leave(at));
             self.world.holds = false;
