@@ -48,7 +48,6 @@ const SERVER_FULL: Close = Close::new(1013, "Room limit reached");
 const MALFORMED: Close = Close::new(1008, "Malformed message");
 const NOT_BINARY: Close = Close::new(1003, "Messages are binary");
 const REFUSED: Close = Close::new(1008, "Too much is missing");
-const TOO_LARGE: Close = Close::new(1009, "Document too large");
 const TOO_AWARE: Close = Close::new(1008, "Too many awareness states");
 const UNAVAILABLE: Close = Close::new(1011, "Document is unavailable");
 const SILENT: Close = Close::new(1001, "Heartbeat timeout");
@@ -78,7 +77,7 @@ pub struct Config {
     pub clients_per_room_max: usize,
     /// Clients of a document beyond which Zeal's native clients are refused.
     pub native_clients_per_room_max: usize,
-    /// Largest document, in bytes; who would make it larger is closed with 1009.
+    /// Largest document, in bytes; what would make it larger is dropped, and its author told.
     pub document_bytes_max: usize,
     /// How long a document stays in memory when everybody has left, in milliseconds.
     pub room_timeout_ms: u64,

@@ -2,7 +2,7 @@
 
 use super::{NEXT_TURN, READ_ONLY_POLL, REST_AFTER, Room, malformed};
 use crate::codec::ysync::{Head, Refusal, Taken, check_state_vector, permission_denied};
-use crate::protocol::yjs::{REFUSED, TOO_LARGE};
+use crate::protocol::yjs::REFUSED;
 use crate::session::frame::{FrameKind, Header};
 use crate::session::{Close, Effects, MemberId};
 
@@ -12,6 +12,7 @@ const NOTHING_NEW: &[u8] = &[0, 0];
 pub(super) const UPDATE: u8 = b'U';
 
 const READ_ONLY_MEMBER: &str = "You may only read this document";
+const READ_ONLY_FULL: &str = "The document is as large as it may be";
 const READ_ONLY_ROOM: &str = "The server can store no changes now; yours are asked for again";
 
 impl Room {
@@ -26,20 +27,24 @@ impl Room {
         if !self.takes_from(member, update, fx) {
             return Ok(());
         }
-        if self.document.len() + update.len() > self.config().document_bytes_max {
-            return Err(TOO_LARGE);
-        }
         match self.document.take(update) {
-            Ok(Taken::Known) => {}
-            Ok(Taken::New | Taken::Waiting) => self.relay(member, update, fx),
-            Err(Refusal::Malformed(error)) => return Err(malformed(error)),
-            Err(_) => return Err(REFUSED),
+            Ok(Taken::Known) => Ok(()),
+            Ok(Taken::New | Taken::Waiting) => {
+                self.relay(member, update, fx);
+                Ok(())
+            }
+            Err(Refusal::Malformed(error)) => Err(malformed(error)),
+            // Parts of it may have fitted: what the document has must be recorded, and told.
+            Err(_) => {
+                self.relay(member, update, fx);
+                Err(REFUSED)
+            }
         }
-        Ok(())
     }
 
     /// Whether a member's changes can be taken; if not it is told, once.
     fn takes_from(&mut self, member: MemberId, update: &[u8], fx: &mut Effects<'_>) -> bool {
+        let bytes_max = self.config().document_bytes_max;
         let Some(seat) = self.seats.get_mut(&member) else { return false };
         if update == NOTHING_NEW {
             return false;
@@ -49,6 +54,8 @@ impl Room {
         } else if fx.is_read_only() {
             self.read_only_until.get_or_insert_with(|| fx.at() + READ_ONLY_POLL);
             READ_ONLY_ROOM
+        } else if self.document.len() + update.len() > bytes_max {
+            READ_ONLY_FULL
         } else {
             return true;
         };

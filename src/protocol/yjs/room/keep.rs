@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::edit::UPDATE;
 use super::{Kept, Phase, REST_AFTER, Room, Unstored, stored};
+use crate::codec::ysync::Refusal;
 use crate::protocol::Loaded;
 use crate::protocol::pending::{Input, Pending};
 use crate::protocol::yjs::document::Document;
@@ -84,8 +85,10 @@ impl Room {
             let [UPDATE, update @ ..] = entry else {
                 return Err("an entry of the journal is none of a document".to_owned());
             };
-            let taken = self.document.take(update);
-            taken.map_err(|error| format!("an entry of the journal: {error}"))?;
+            // Of what was refused otherwise, that is recorded what fitted.
+            if let Err(Refusal::Malformed(error)) = self.document.take(update) {
+                return Err(format!("an entry of the journal: {error}"));
+            }
             self.unstored.entries += 1;
             self.unstored.bytes += update.len();
         }

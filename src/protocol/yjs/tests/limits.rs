@@ -3,7 +3,7 @@
 use super::harness::{Heard, World, Writer};
 use crate::protocol::yjs::native::Visit;
 use crate::protocol::yjs::{
-    Config, LOBBY, ROOM_FULL, SERVER_FULL, UNAUTHORIZED, room_key, room_of_path,
+    Config, LOBBY, REFUSED, ROOM_FULL, SERVER_FULL, UNAUTHORIZED, room_key, room_of_path,
 };
 use crate::protocol::{Hello, Message};
 
@@ -143,4 +143,53 @@ fn without_the_right_token_nobody_comes_in() {
     let update = Writer::new(6).types("yes");
     world.update(b, &update);
     assert_eq!(world.heard(c), [Heard::Update(update)]);
+}
+
+#[test]
+fn a_document_has_a_largest_size() {
+    let config = Config { document_bytes_max: 2_000, ..Config::default() };
+    let mut world = World::with(config, false);
+    let (a, b) = (world.enter(), world.enter());
+    world.ignore();
+    let writer = Writer::new(5);
+    world.update(a, &writer.types(&"x".repeat(1_000)));
+    assert_eq!(world.heard(b).len(), 1);
+    for _ in 0..2 {
+        world.update(a, &writer.types(&"y".repeat(1_000)));
+    }
+    let full = Heard::Denied("The document is as large as it may be".to_owned());
+    assert_eq!(world.heard(a), [full], "it is told once");
+    assert_eq!(world.heard(b), []);
+    // Who comes back may read on.
+    world.step1(b, &[0]);
+    assert!(matches!(world.heard(b)[..], [Heard::Step2(_)]));
+    assert_eq!(world.text(), "x".repeat(1_000));
+}
+
+#[test]
+fn of_an_update_that_is_refused_what_fitted_is_told_and_kept() {
+    let mut world = World::durable();
+    let (a, b) = (world.enter(), world.enter());
+    world.ignore();
+    // Client 7 from clock 1 on, again and again: clock 0 is missing.
+    let ahead = |clock: u8| [&[1, 1, 7][..], &[clock, 4, 1, 1, b't', 1, b'x', 0]].concat();
+    let mut waiting = 0;
+    for high in 1..=8 {
+        for low in 0..125 {
+            let mut update = vec![1, 1, 7];
+            crate::codec::lib0::write_varuint(&mut update, 1 + high * 125 + low);
+            update.extend_from_slice(&ahead(0)[4..]);
+            world.update(a, &update);
+            waiting += 1;
+        }
+    }
+    assert_eq!((world.heard(b).len(), world.is_seated(a)), (waiting, true));
+    // One more, of which something fits: client 9 from clock 0 on.
+    let fits = [&[2, 1, 9, 0, 4, 1, 1, b't', 1, b'y'][..], &[1, 7, 100, 4, 1, 1, b't', 1, b'z', 0]];
+    let update = fits.concat();
+    world.update(a, &update);
+    assert_eq!(world.closed(a), Some(REFUSED));
+    assert_eq!(world.heard(b), [Heard::Update(update)]);
+    let recorded = world.journal.as_ref().map(|(batch, _)| batch.entries());
+    assert_eq!(recorded, Some(waiting as u64 + 1));
 }
