@@ -18,24 +18,31 @@ fn fail(world: &World, fails: bool) {
 #[test]
 fn what_goes_to_other_sessions_waits_for_the_disk() {
     for (shards, target) in [(1, "there".to_owned()), (2, on(0)), (2, on(1))] {
-        let setup = Setup { shards, journal: true, durable: true, ..Setup::new(TALK) };
-        let mut world = World::new(setup);
-        let here = if shards == 2 { format!("/{}x", on(0)) } else { "/here".to_owned() };
-        let mut witness = world.join(&format!("/{target}/listening"));
-        let mut member = world.join(&format!("{here}/listening"));
-        witness.read();
-        member.read();
-        fail(&world, true);
-        member.send_text("keep it");
-        member.send_text(&format!("tell {target} news"));
-        member.send_text(&format!("move {target}"));
-        world.pass(ms(500));
-        assert_eq!((witness.texts(), member.texts()), (vec![], vec![]), "{shards} {target}");
-        fail(&world, false);
-        world.pass(ms(3_000));
-        let told = member.texts();
-        assert_eq!(told[0], "0 kept it");
-        assert!(told.iter().any(|text| text.ends_with(&format!("entered {target}"))), "{told:?}");
+        for verb in ["tell", "move"] {
+            let setup = Setup { shards, journal: true, durable: true, ..Setup::new(TALK) };
+            check(World::new(setup), &target, verb);
+        }
+    }
+}
+
+fn check(mut world: World, target: &str, verb: &str) {
+    let mut witness = world.join(&format!("/{target}/listening"));
+    let mut member = world.join("/here/listening");
+    witness.read();
+    member.read();
+    fail(&world, true);
+    member.send_text("keep it");
+    let news = if verb == "tell" { " news" } else { "" };
+    member.send_text(&format!("{verb} {target}{news}"));
+    world.pass(ms(500));
+    assert_eq!((witness.texts(), member.texts()), (vec![], vec![]), "{verb} {target}");
+    fail(&world, false);
+    world.pass(ms(3_000));
+    let told = member.texts();
+    assert_eq!(told[0], "0 kept it");
+    if verb == "tell" {
         assert!(witness.texts()[0].ends_with("tells: news"));
+    } else {
+        assert!(told.iter().any(|text| text.ends_with(&format!("entered {target}"))), "{told:?}");
     }
 }
