@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 
 use clap::{Arg, ArgAction, ArgMatches};
 
-use list::{SETTINGS, Setting, Takes};
+use list::{Setting, Takes};
 use resolve::{Environment, Problem};
 use settings::Profile;
 pub use settings::Settings;
@@ -99,7 +99,7 @@ fn program() -> clap::Command {
 const HELP_COLUMNS: usize = 100;
 
 fn with_settings(command: clap::Command) -> clap::Command {
-    command.args(SETTINGS.iter().map(argument))
+    command.args(list::every().map(argument))
 }
 
 fn argument(setting: &'static Setting) -> Arg {

@@ -7,7 +7,7 @@ use std::fmt;
 use clap::ArgMatches;
 
 use super::exit;
-use super::list::{Default, Draft, EXCLUSIVE, SETTINGS, Setting, Takes};
+use super::list::{self, Default, Draft, EXCLUSIVE, Setting, Takes};
 use super::settings::{Contradiction, Settings};
 use super::values::{Complaint, nearest, switch};
 
@@ -108,9 +108,9 @@ impl Environment {
 
     fn add(&mut self, name: String, value: String) {
         let ours = name.starts_with(PREFIX) && !is_service_link(&name, &value);
-        let known = SETTINGS.iter().any(|setting| setting.variable() == name);
+        let known = list::every().any(|setting| setting.variable() == name);
         if ours && !known {
-            let names: Vec<_> = SETTINGS.iter().map(Setting::variable).collect();
+            let names: Vec<_> = list::every().map(Setting::variable).collect();
             let names: Vec<_> = names.iter().map(String::as_str).collect();
             let hint = nearest(&name, &names).map(|name| format!("; did you mean {name}?"));
             let hint = hint.unwrap_or_default();
@@ -137,8 +137,8 @@ pub(super) fn resolve(
     flags: &[&ArgMatches],
     environment: Environment,
 ) -> Result<Settings, Problem> {
-    let mut all = Vec::with_capacity(SETTINGS.len());
-    for setting in SETTINGS {
+    let mut all = Vec::with_capacity(list::every().count());
+    for setting in list::every() {
         all.push(given(setting, flags, &environment)?);
     }
     for (one, other) in EXCLUSIVE {

@@ -39,7 +39,7 @@ fn help(arguments: &str) -> String {
 fn every_setting_has_all_its_names_in_help() {
     for command in ["--help", "-h", "serve --help"] {
         let help = help(command);
-        for setting in SETTINGS {
+        for setting in list::every() {
             let variables = setting.variables().collect::<Vec<_>>().join(", ");
             let line =
                 format!("{} [env: {variables}] [default: {}]", setting.doc, setting.default_text());
@@ -52,14 +52,14 @@ fn every_setting_has_all_its_names_in_help() {
 
 #[test]
 fn no_two_settings_share_a_name_and_each_is_documented() {
-    let flags: BTreeSet<_> = SETTINGS.iter().map(|setting| setting.flag).collect();
-    let keys: BTreeSet<_> = SETTINGS.iter().map(Setting::key).collect();
-    let variables: BTreeSet<_> = SETTINGS.iter().flat_map(Setting::variables).collect();
-    let originals: usize = SETTINGS.iter().map(|setting| setting.originals.len()).sum();
-    assert_eq!(flags.len(), SETTINGS.len());
-    assert_eq!(keys.len(), SETTINGS.len());
-    assert_eq!(variables.len(), SETTINGS.len() + originals);
-    for setting in SETTINGS {
+    let flags: BTreeSet<_> = list::every().map(|setting| setting.flag).collect();
+    let keys: BTreeSet<_> = list::every().map(Setting::key).collect();
+    let variables: BTreeSet<_> = list::every().flat_map(Setting::variables).collect();
+    let originals: usize = list::every().map(|setting| setting.originals.len()).sum();
+    assert_eq!(flags.len(), list::every().count());
+    assert_eq!(keys.len(), list::every().count());
+    assert_eq!(variables.len(), list::every().count() + originals);
+    for setting in list::every() {
         let doc = setting.doc;
         assert!(doc.len() > 10 && !doc.ends_with('.'), "{}: {doc}", setting.flag);
         assert!(doc.starts_with(|first: char| !first.is_whitespace()), "{}", setting.flag);
@@ -80,7 +80,7 @@ fn names_follow_from_the_flag() {
 
 #[test]
 fn every_default_is_a_value_that_can_be_given() {
-    for setting in SETTINGS {
+    for setting in list::every() {
         if let list::Default::Is(text) = setting.default {
             let applied = (setting.apply)(&mut list::Draft::new(), text);
             assert_eq!(applied, Ok(()), "{}", setting.flag);
@@ -167,7 +167,7 @@ fn every_setting_can_come_from_its_variable() {
         (_, list::Default::Is(text)) => text,
         (flag, list::Default::Told(_)) => panic!("give {flag} a value in this test"),
     };
-    for setting in SETTINGS {
+    for setting in list::every() {
         settings("", &[(&setting.variable(), values(setting))]);
         let refused = run("", &[(&setting.variable(), "\u{1}")]);
         let lenient = setting.flag == "data-dir";

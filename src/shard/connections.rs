@@ -118,7 +118,7 @@ impl<S> Connection<S> {
     /// Sorts out which messages newer ones have superseded, if it has missed more than `missed_min`
     /// bytes and any of them may be dropped; how many went. The outbox is one of the emptied ones if
     /// it has none.
-    #[allow(clippy::vec_box)] // as the shard keeps them
+    #[allow(clippy::vec_box)] // the pool of the shard: boxed as connections hold them
     pub(super) fn condense(
         &mut self,
         history: &History,

@@ -90,7 +90,7 @@ impl<S> Outlet<S> {
     }
 
     /// Like [`Outlet::send`], but tells an inbox that is full from a shard that is gone.
-    #[allow(clippy::result_large_err)]
+    #[allow(clippy::result_large_err)] // likewise, the item goes back to the caller
     pub(super) fn try_send(&self, item: Item<S>) -> Result<(), TrySendError<Item<S>>> {
         self.queue.try_send(item)?;
         self.wakeup.kick();

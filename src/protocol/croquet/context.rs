@@ -10,7 +10,8 @@ use crate::protocol;
 #[derive(Debug)]
 pub(super) struct Context {
     /// The session id, if it stands escaped in the envelope.
-    #[allow(clippy::box_collection)] // a word of nearly every session
+    #[allow(clippy::box_collection)]
+    // nearly no session has one: one word at rest, not the three of a String
     odd_id: Option<Box<String>>,
     config: Arc<protocol::Config>,
     pub(super) envelope: Envelope,

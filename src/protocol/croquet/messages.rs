@@ -15,7 +15,8 @@ const SEGMENT_BYTES: usize = 64 << 10;
 #[derive(Debug, Default)]
 pub(super) struct Messages {
     /// None before the first.
-    #[allow(clippy::box_collection)] // a word of a session that says little
+    #[allow(clippy::box_collection)]
+    // few sessions fill a piece: one word at rest, not the four of a VecDeque
     sealed: Option<Box<VecDeque<Bytes>>>,
     open: BytesMut,
     /// Length of each message, its comma included.
