@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::protocol::{Protocol, gallery, yjs};
+use crate::protocol::{Pages, gallery, yjs};
 use crate::session::counters::{DESCRIPTIONS, Kind, LATENCY_BOUNDS_MS};
 use crate::session::{Counters, Instant};
 
@@ -97,14 +97,15 @@ pub fn home() -> String {
     )
 }
 
-/// What the Croquet original answers to whoever asks whether it is there (specs: croquet §1.2).
-pub fn alive(protocol: &Protocol) -> String {
-    if protocol.name == "croquet" {
-        "Croquet reflector-v1 lockstep local\n\nAh, ha, ha, ha, stayin' alive!\n".to_owned()
-    } else if protocol.name == yjs::PROTOCOL.name {
-        "Zeal CRDT Server Running".to_owned()
-    } else {
-        home()
+/// What an original answers to whoever asks whether it is there (specs: croquet §1.2, zeal §0).
+pub fn alive(pages: Pages) -> String {
+    match pages {
+        Pages::Croquet => {
+            "Croquet reflector-v1 lockstep local\n\nAh, ha, ha, ha, stayin' alive!\n".to_owned()
+        }
+        Pages::Zeal => "Zeal CRDT Server Running".to_owned(),
+        Pages::YWebsocket => "okay".to_owned(),
+        Pages::Common | Pages::Gallery => home(),
     }
 }
 

@@ -78,8 +78,26 @@ pub struct DropIn {
     pub summary: &'static str,
     /// The port of the original.
     pub port: u16,
+    /// What it answers to requests without an upgrade. Below the protocol's entrances on the common
+    /// listener the first of its originals answers.
+    pub pages: Pages,
     /// Where upgrade requests find it.
     pub entrances: &'static [Entrance],
+}
+
+/// Which server's answers to plain HTTP requests are given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pages {
+    /// Ours.
+    Common,
+    /// The Croquet reflector's, with its file server (specs: croquet §1.2, §14).
+    Croquet,
+    /// The Gallery Viewer server's (specs: gallery §6).
+    Gallery,
+    /// Zeal's CRDT server's (specs: zeal §0).
+    Zeal,
+    /// y-websocket's server's (specs: zeal §4).
+    YWebsocket,
 }
 
 /// What a session is opened with.

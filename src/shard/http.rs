@@ -19,7 +19,7 @@ use crate::admin;
 use crate::codec::http1::{self, HEAD_BYTES_MAX, Request, response};
 use crate::codec::websocket::handshake;
 use crate::net::{Token, Transport};
-use crate::protocol::{Config, Hello, Protocol, Removal, STANDING, yjs};
+use crate::protocol::{Config, Hello, Pages, Protocol, Removal, STANDING, yjs};
 use crate::session::{Close, Instant};
 
 /// Time for a request head to arrive.
@@ -244,8 +244,8 @@ impl<T: Transport> Shard<T> {
             Route::Stats => (200, JSON, admin::stats(all)),
             Route::Metrics => (200, "text/plain; version=0.0.4", admin::metrics(all)),
             Route::Home => (200, TEXT, admin::home()),
-            Route::Alive(protocol) => (200, TEXT, admin::alive(protocol)),
-            Route::Condition(protocol) if protocol.name == yjs::PROTOCOL.name => {
+            Route::Alive(pages) => (200, TEXT, admin::alive(pages)),
+            Route::Condition(Pages::Zeal) => {
                 let (status, body) = admin::zeal_health(!self.draining, self.now.wall_ms);
                 (status, JSON, body)
             }
@@ -259,7 +259,6 @@ impl<T: Transport> Shard<T> {
                 let finish = |text: String, config: &Config| admin::documents(&text, &config.yjs);
                 return self.ask_all(index, exchange, about, JSON, finish);
             }
-            Route::Okay => (200, TEXT, "okay".to_owned()),
             Route::Absent | Route::Removable(..) => (404, "", "Not Found".to_owned()),
             Route::Sessions(protocol) => {
                 return self.ask_all(

@@ -1,7 +1,6 @@
 //! What a path means on a listener. Pure.
 
-use crate::protocol::echo::CONFORMANCE;
-use crate::protocol::{DropIn, Entrance, PROTOCOLS, Protocol, croquet, gallery, yjs};
+use crate::protocol::{DropIn, Entrance, PROTOCOLS, Pages, Protocol, croquet, gallery};
 
 /// What a listener serves.
 #[derive(Clone, Copy, Debug)]
@@ -48,15 +47,13 @@ pub enum Route<'a> {
     /// Users of one session, by its key.
     Users(&'static Protocol, &'a str),
     /// What the original answers to whoever asks whether it is there.
-    Alive(&'static Protocol),
+    Alive(Pages),
     /// Numbers in the form of an original: its `/health`.
-    Condition(&'static Protocol),
+    Condition(Pages),
     /// The same for its `/stats`: asked of the session of this protocol that knows.
     Roster(&'static Protocol, &'static str),
     /// Documents and their clients, as Zeal's `/stats` tells.
     Documents,
-    /// That there is a server.
-    Okay,
     /// Something that the session of this protocol and key knows and can remove; its name is still
     /// percent-encoded.
     Removable(&'static Protocol, &'static str, &'a str),
@@ -75,10 +72,7 @@ pub fn route<'a>(profile: Profile, path: &'a str, upgrade: bool) -> Route<'a> {
         Profile::Only(protocol, drop_in) if upgrade => {
             enter(protocol, drop_in.entrances, path).unwrap_or(Route::NotFound)
         }
-        Profile::Only(_, drop_in) if drop_in.name == CONFORMANCE.name => common(path, false),
-        Profile::Only(_, drop_in) if drop_in.name == "zeal" => zeal(path),
-        Profile::Only(_, drop_in) if drop_in.name == "yjs" => y_websocket(path),
-        Profile::Only(protocol, _) => original(protocol, path),
+        Profile::Only(_, drop_in) => page(drop_in.pages, path),
     }
 }
 
@@ -87,13 +81,27 @@ fn common(path: &str, upgrade: bool) -> Route<'_> {
     let entered = PROTOCOLS.iter().find_map(|protocol| enter(protocol, protocol.entrances, path));
     match entered {
         Some(found) if upgrade => return found,
-        Some(Route::Session(protocol, ..)) if protocol.name == yjs::PROTOCOL.name => {
-            return Route::NotFound;
+        Some(Route::Session(Protocol { drop_ins: [original, ..], .. }, _, rest)) => {
+            return page(original.pages, rest);
         }
-        Some(Route::Session(protocol, _, rest)) => return original(protocol, rest),
         _ if upgrade => return Route::NotFound,
         _ => {}
     }
+    common_page(path)
+}
+
+/// What is found without an upgrade, by whose pages are served.
+fn page(pages: Pages, path: &str) -> Route<'_> {
+    match pages {
+        Pages::Common => common_page(path),
+        Pages::Croquet => croquet_page(path),
+        Pages::Gallery => gallery_page(path),
+        Pages::Zeal => zeal_page(path),
+        Pages::YWebsocket => y_websocket_page(path),
+    }
+}
+
+fn common_page(path: &str) -> Route<'_> {
     match path {
         "/" => Route::Home,
         "/health" | "/healthz" | "/livez" | "/readyz" => Route::Health,
@@ -112,42 +120,42 @@ fn enter<'a>(
     entrances.iter().find_map(session)
 }
 
-fn is_gallery(protocol: &Protocol) -> bool {
-    protocol.name == gallery::PROTOCOL.name
-}
-
-/// The HTTP side of one original.
-fn original<'a>(protocol: &'static Protocol, path: &'a str) -> Route<'a> {
+fn croquet_page(path: &str) -> Route<'_> {
     match path {
-        "/health" if is_gallery(protocol) => Route::Condition(protocol),
-        "/stats" if is_gallery(protocol) => Route::Roster(protocol, gallery::HALL),
-        "/metrics" => Route::Metrics,
-        _ if is_gallery(protocol) => path
-            .strip_prefix("/rooms/")
-            .map_or(Route::Absent, |room| Route::Removable(protocol, gallery::HALL, room)),
-        "/" | "/health" => Route::Alive(protocol),
-        _ if path.ends_with("/healthz") => Route::Alive(protocol),
+        "/" | "/health" => Route::Alive(Pages::Croquet),
+        _ if path.ends_with("/healthz") => Route::Alive(Pages::Croquet),
         _ => numbers(path).or_else(|| files_and_users(path)).unwrap_or(Route::NotFound),
     }
 }
 
-/// Zeal's endpoints (specs: zeal §0).
-fn zeal<'a>(path: &str) -> Route<'a> {
+fn gallery_page(path: &str) -> Route<'_> {
+    let hall = gallery::HALL;
     match path {
-        "/" => Route::Alive(&yjs::PROTOCOL),
-        "/health" => Route::Condition(&yjs::PROTOCOL),
+        "/health" => Route::Condition(Pages::Gallery),
+        "/stats" => Route::Roster(&gallery::PROTOCOL, hall),
+        "/metrics" => Route::Metrics,
+        _ => path
+            .strip_prefix("/rooms/")
+            .map_or(Route::Absent, |room| Route::Removable(&gallery::PROTOCOL, hall, room)),
+    }
+}
+
+fn zeal_page(path: &str) -> Route<'_> {
+    match path {
+        "/" => Route::Alive(Pages::Zeal),
+        "/health" => Route::Condition(Pages::Zeal),
         "/stats" => Route::Documents,
         "/metrics" => Route::Metrics,
         _ => Route::NotFound,
     }
 }
 
-/// The server of y-websocket answers whatever is asked.
-fn y_websocket<'a>(path: &str) -> Route<'a> {
+/// The original answers whatever is asked.
+fn y_websocket_page(path: &str) -> Route<'_> {
     match path {
         "/stats" => Route::Documents,
         "/metrics" => Route::Metrics,
-        _ => Route::Okay,
+        _ => Route::Alive(Pages::YWebsocket),
     }
 }
 
@@ -175,7 +183,8 @@ fn files_and_users(path: &str) -> Option<Route<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::echo;
+    use crate::protocol::echo::{self, CONFORMANCE};
+    use crate::protocol::yjs;
 
     #[test]
     fn the_common_listener_serves_protocols_under_their_prefixes() {
@@ -235,6 +244,34 @@ mod tests {
         for path in ["/", "/files/a", "/sessions", "/healthz", "/rooms"] {
             assert!(matches!(route(only, path, false), Route::Absent), "{path}");
         }
+    }
+
+    #[test]
+    fn documents_are_found_by_path_and_in_the_lobby() {
+        let at = |path| route(Profile::All, path, true);
+        assert!(matches!(at("/yjs/a/b"), Route::Session(p, _, "/a/b") if p.name == "yjs"));
+        assert!(
+            matches!(at("/ws"), Route::Session(p, e, "") if p.name == "yjs" && e.path == "/ws")
+        );
+        assert!(matches!(at("/wsx"), Route::NotFound));
+        let drop_in = |name: &str| {
+            let found = yjs::PROTOCOL.drop_ins.iter().find(|drop_in| drop_in.name == name);
+            Profile::Only(&yjs::PROTOCOL, found.expect("a drop-in"))
+        };
+        let zeal = drop_in("zeal");
+        assert!(matches!(route(zeal, "/ws", true), Route::Session(..)));
+        assert!(matches!(route(zeal, "/yjs/a", true), Route::Session(_, _, "/a")));
+        assert!(matches!(route(zeal, "/a", true), Route::NotFound));
+        assert!(matches!(route(zeal, "/", false), Route::Alive(Pages::Zeal)));
+        assert!(matches!(route(zeal, "/health", false), Route::Condition(Pages::Zeal)));
+        assert!(matches!(route(zeal, "/stats", false), Route::Documents));
+        assert!(matches!(route(zeal, "/other", false), Route::NotFound));
+        let stock = drop_in("yjs");
+        assert!(matches!(route(stock, "/any/room", true), Route::Session(_, _, "/any/room")));
+        assert!(matches!(route(stock, "/any", false), Route::Alive(Pages::YWebsocket)));
+        // Below an entrance the first original answers.
+        let common = route(Profile::All, "/yjs/a", false);
+        assert!(matches!(common, Route::Alive(Pages::YWebsocket)));
     }
 
     #[test]

@@ -40,7 +40,7 @@ use std::time::Duration;
 
 pub use report::Report;
 
-use super::{DropIn, Entrance, Limits, Liveness, Protocol};
+use super::{DropIn, Entrance, Limits, Liveness, Pages, Protocol};
 use crate::session::Close;
 
 /// Longest session id, in bytes. Those of clients have 43.
@@ -138,6 +138,7 @@ pub static PROTOCOL: Protocol = Protocol {
         name: "croquet",
         summary: "Croquet reflector and file server",
         port: 9090,
+        pages: Pages::Croquet,
         entrances: &[Entrance { path: "/", session_key }],
     }],
     open: |open| Box::new(machine::Reflector::new(open)),

@@ -5,7 +5,7 @@
 use crate::session::frame::FrameKind;
 use crate::session::{Close, Effects, Instant, MemberId};
 
-use super::{DropIn, Entrance, Hello, Limits, Liveness, Machine, Message, Protocol};
+use super::{DropIn, Entrance, Hello, Limits, Liveness, Machine, Message, Pages, Protocol};
 
 /// The echo endpoint of `--as conformance`.
 pub static PROTOCOL: Protocol = Protocol {
@@ -31,6 +31,7 @@ pub static CONFORMANCE: DropIn = DropIn {
     name: "conformance",
     summary: "echo endpoint for conformance suites",
     port: 9001,
+    pages: Pages::Common,
     entrances: &[Entrance { path: "/echo", session_key: |_| Ok("echo".to_owned()) }],
 };
 

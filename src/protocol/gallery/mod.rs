@@ -39,7 +39,7 @@ mod user;
 
 use std::time::Duration;
 
-use super::{DropIn, Entrance, Limits, Liveness, Machine, Open, Protocol};
+use super::{DropIn, Entrance, Limits, Liveness, Machine, Open, Pages, Protocol};
 use crate::session::Close;
 pub use user::Role;
 
@@ -170,6 +170,7 @@ pub static PROTOCOL: Protocol = Protocol {
         name: "gallery",
         summary: "Gallery Viewer rooms",
         port: 8080,
+        pages: Pages::Gallery,
         entrances: &[Entrance { path: "/", session_key }],
     }],
     open,

@@ -29,7 +29,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{DropIn, Entrance, Limits, Liveness, Machine, Open, Protocol};
+use super::{DropIn, Entrance, Limits, Liveness, Machine, Open, Pages, Protocol};
 use crate::codec::http1::path::percent_decode;
 use crate::session::Close;
 pub use census::Census;
@@ -122,12 +122,14 @@ pub static PROTOCOL: Protocol = Protocol {
             name: "yjs",
             summary: "Yjs documents, as y-websocket's server",
             port: 1234,
+            pages: Pages::YWebsocket,
             entrances: &[Entrance { path: "/", session_key: room_of_path }],
         },
         DropIn {
             name: "zeal",
             summary: "Yjs documents, as Zeal's CRDT server",
             port: 8080,
+            pages: Pages::Zeal,
             entrances: &[
                 Entrance { path: "/ws", session_key: lobby_of_path },
                 Entrance { path: "/yjs/", session_key: room_of_path },

@@ -12,7 +12,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::ledger::{self, Place};
-use crate::protocol::{DropIn, Entrance, Hello, Limits, Liveness, Machine, Message, Protocol};
+use crate::protocol::{
+    DropIn, Entrance, Hello, Limits, Liveness, Machine, Message, Pages, Protocol,
+};
 use crate::session::effects::RecordName;
 use crate::session::frame::{FrameKind, Header};
 use crate::session::journal::Entries;
@@ -34,6 +36,7 @@ pub(super) static PROTOCOL: Protocol = Protocol {
         name: "talk",
         summary: "a protocol for tests",
         port: 1,
+        pages: Pages::Croquet,
         entrances: &[Entrance { path: "/", session_key }],
     }],
     journaled: true,
