@@ -10,6 +10,8 @@ pub mod gallery;
 mod keeper;
 mod pending;
 mod query;
+#[cfg(test)]
+mod receiver;
 pub mod yjs;
 
 use std::sync::Arc;

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use super::super::Config;
 use super::super::machine::Reflector;
 use super::super::stream::Traffic;
+use crate::protocol::receiver::{Receiver, Sent};
 use crate::protocol::{self, Hello, Loaded, Machine, Message, Open};
 use crate::session::effects::{Effect, RecordName};
 use crate::session::journal::{Batch, Cursor as JournalCursor, Entries, Recorder};
-use crate::session::outbox::{Cursor, Slices};
-use crate::session::{Close, Counters, Effects, History, Instant, MemberId, Now, Outbox};
+use crate::session::{Close, Counters, Effects, History, Instant, MemberId, Now};
 use crate::session::{Outcome, RingPool};
 
 /// A connection of the test; names stay valid after it closed.
@@ -22,9 +22,7 @@ const EPOCH_US: u64 = 1_000_700;
 
 #[derive(Debug, Default)]
 struct Connection {
-    outbox: Outbox,
-    cursor: Cursor,
-    stream: Vec<u8>,
+    receiver: Receiver,
     /// Messages with the time they were sent at, in milliseconds.
     received: Vec<(u64, String)>,
     /// Messages and their bytes, as a client counts them: chunks together are one message.
@@ -142,14 +140,14 @@ impl Room {
             match effect {
                 Effect::Reply { to, at, start, end } => {
                     let bytes = &self.outcome.bytes[start..end];
-                    self.connections[to.0 as usize].outbox.push(at, &[bytes]);
+                    self.connections[to.0 as usize].receiver.outbox.push(at, &[bytes]);
                 }
                 Effect::Share { to, at, bytes } => {
-                    self.connections[to.0 as usize].outbox.push_shared(at, bytes);
+                    self.connections[to.0 as usize].receiver.outbox.push_shared(at, bytes);
                 }
                 Effect::Admit { member } => self.connections[member.0 as usize].admitted = true,
                 Effect::Listen { member, from } => {
-                    self.connections[member.0 as usize].cursor.get_or_insert(from);
+                    self.connections[member.0 as usize].receiver.cursor.get_or_insert(from);
                 }
                 Effect::Skip { .. } => panic!("the reflector sends everything to its sender too"),
                 Effect::Close { member, close } => gone.push((member.0 as usize, close)),
@@ -361,37 +359,13 @@ impl Room {
 
 impl Connection {
     fn send(&mut self, history: &History, ms: u64) {
-        loop {
-            let mut slices = Slices::new();
-            let planned = self.outbox.plan(self.cursor, history, &mut slices);
-            slices.iter().for_each(|slice| self.stream.extend_from_slice(slice));
-            drop(slices);
-            self.outbox.advance(&mut self.cursor, history.head(), planned);
-            if planned == 0 {
-                break;
-            }
-        }
-        while let Some((text, len)) = frame(&self.stream) {
+        for text in self.receiver.send(history).into_iter().map(Sent::into_text) {
             let chunk = text.strip_prefix("_CHUNK");
             self.traffic.messages += u64::from(!chunk.is_some_and(|chunk| chunk.starts_with('0')));
             self.traffic.bytes += chunk.map_or(text.len(), |chunk| chunk.len() - 2) as u64;
             self.received.push((ms, text));
-            self.stream.drain(..len);
         }
-        assert!(self.stream.is_empty(), "half a frame was sent");
     }
-}
-
-/// The text of the first frame of `bytes`, and the frame's length.
-fn frame(bytes: &[u8]) -> Option<(String, usize)> {
-    let (head, len) = match bytes.get(1)? {
-        127 => (10, u64::from_be_bytes(bytes[2..10].try_into().unwrap()) as usize),
-        126 => (4, usize::from(u16::from_be_bytes([bytes[2], bytes[3]]))),
-        &len => (2, usize::from(len)),
-    };
-    assert_eq!(bytes[0], 0x81, "a whole text frame");
-    let text = String::from_utf8(bytes[head..head + len].to_vec()).unwrap();
-    Some((text, head + len))
 }
 
 /// JOIN args as the tests' clients send them.

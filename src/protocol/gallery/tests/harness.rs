@@ -10,11 +10,11 @@ use super::super::hall::Hall;
 use super::super::room::Room;
 use super::super::{Config, HALL, ROOM_PREFIX};
 use crate::codec::journal::{HEADER_BYTES, Key, Kind};
+use crate::protocol::receiver::{Receiver, Sent};
 use crate::protocol::{self, Hello, Machine, Message, Removal};
 use crate::session::effects::{Effect, RecordName};
 use crate::session::journal::{Batch, Cursor as Place, Entries, Recorder};
-use crate::session::outbox::{Cursor, Slices};
-use crate::session::{Close, Counters, Effects, History, Instant, MemberId, Now, Outbox};
+use crate::session::{Close, Counters, Effects, History, Instant, MemberId, Now};
 use crate::session::{Outcome, RingPool};
 
 /// A client; names stay valid after it is gone.
@@ -99,9 +99,7 @@ struct Client {
     is_gone: bool,
     /// What it said while it was moving.
     unheard: VecDeque<String>,
-    outbox: Outbox,
-    cursor: Cursor,
-    stream: Vec<u8>,
+    receiver: Receiver,
     received: Vec<String>,
     taken: usize,
     closed: Option<Close>,
@@ -288,7 +286,7 @@ impl World {
         let client = &mut self.clients[name];
         match client.seat.take() {
             Some((key, member)) => {
-                client.cursor = None;
+                client.receiver.cursor = None;
                 self.call(&key, |machine, fx| machine.on_leave(member, 1006, fx));
             }
             None => client.is_gone = true,
@@ -470,7 +468,7 @@ impl World {
     fn close(&mut self, name: Name, close: Close) {
         self.clients[name].closed = Some(close);
         if let Some((key, member)) = self.clients[name].seat.take() {
-            self.clients[name].cursor = None;
+            self.clients[name].receiver.cursor = None;
             self.call(&key, |machine, fx| machine.on_leave(member, close.code, fx));
         }
     }
@@ -537,17 +535,17 @@ impl World {
                 Effect::Reply { to, at, start, end } => {
                     if let Some(client) = self.member(key, to) {
                         let bytes = self.outcome.bytes[start..end].to_vec();
-                        self.clients[client].outbox.push(at, &[&bytes]);
+                        self.clients[client].receiver.outbox.push(at, &[&bytes]);
                     }
                 }
                 Effect::Listen { member, from } => {
                     if let Some(client) = self.member(key, member) {
-                        self.clients[client].cursor.get_or_insert(from);
+                        self.clients[client].receiver.cursor.get_or_insert(from);
                     }
                 }
                 Effect::Skip { member, from, to } => {
                     if let Some(client) = self.member(key, member) {
-                        self.clients[client].skip(from, to);
+                        self.clients[client].receiver.skip(from, to);
                     }
                 }
                 Effect::Close { member, close } => {
@@ -557,7 +555,8 @@ impl World {
                     self.flush(key);
                     if let Some(name) = self.member(key, member) {
                         let client = &mut self.clients[name];
-                        (client.seat, client.cursor, client.is_moving) = (None, None, true);
+                        (client.seat, client.receiver.cursor, client.is_moving) =
+                            (None, None, true);
                         self.send(key, to, Parcel::Member(name, carry));
                     }
                 }
@@ -626,47 +625,13 @@ impl Client {
         self.seat.as_ref().is_some_and(|(seat, _)| seat == key)
     }
 
-    fn skip(&mut self, from: u64, to: u64) {
-        if self.cursor == Some(from) && self.outbox.is_empty() {
-            self.cursor = Some(to);
-        } else if self.cursor.is_some() {
-            self.outbox.push_skip(from, to);
-        }
-    }
-
     fn send(&mut self, history: &History) {
-        loop {
-            let mut slices = Slices::new();
-            let planned = self.outbox.plan(self.cursor, history, &mut slices);
-            slices.iter().for_each(|slice| self.stream.extend_from_slice(slice));
-            drop(slices);
-            self.outbox.advance(&mut self.cursor, history.head(), planned);
-            if planned == 0 {
-                break;
-            }
-        }
-        while let Some((text, len)) = frame(&self.stream) {
-            self.received.push(text);
-            self.stream.drain(..len);
-        }
-        assert!(self.stream.is_empty(), "half a frame was sent");
+        self.received.extend(self.receiver.send(history).into_iter().map(Sent::into_text));
     }
 }
 
 fn path(record: &RecordName) -> String {
     format!("{}/{}", record.namespace, record.names.join("/"))
-}
-
-/// The text of the first frame of `bytes`, and the frame's length.
-fn frame(bytes: &[u8]) -> Option<(String, usize)> {
-    let (head, len) = match bytes.get(1)? {
-        127 => (10, u64::from_be_bytes(bytes[2..10].try_into().unwrap()) as usize),
-        126 => (4, usize::from(u16::from_be_bytes([bytes[2], bytes[3]]))),
-        &len => (2, usize::from(len)),
-    };
-    assert_eq!(bytes[0], 0x81, "a whole text frame");
-    let text = String::from_utf8(bytes[head..head + len].to_vec()).unwrap();
-    Some((text, head + len))
 }
 
 /// An error event.

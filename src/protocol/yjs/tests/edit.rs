@@ -4,7 +4,7 @@ use super::harness::{Heard, World, Writer, text_of};
 use crate::protocol::Message;
 use crate::protocol::yjs::{MALFORMED, NOT_BINARY};
 
-/// An update that the scan accepts and yrs cannot apply, if there is one.
+/// An update that changes nothing.
 const EMPTY: &[u8] = &[0, 0];
 
 #[test]

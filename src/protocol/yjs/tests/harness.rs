@@ -7,14 +7,14 @@ use yrs::{Doc, GetString, ReadTxn, StateVector, Text, Transact, Update};
 
 use crate::codec::journal::{HEADER_BYTES, Key, Kind};
 use crate::codec::ysync::{Form, Head, Message as Said, awareness, messages, write_entry};
+use crate::protocol::receiver::{Receiver, Sent};
 use crate::protocol::yjs::Config;
 use crate::protocol::yjs::room::Room;
 use crate::protocol::yjs::stored;
 use crate::protocol::{self, Hello, Machine, Message};
 use crate::session::effects::Effect;
 use crate::session::journal::{Batch, Cursor as JournalCursor, Entries, Position, Recorder};
-use crate::session::outbox::{Cursor, Slices};
-use crate::session::{Close, Counters, Effects, History, Instant, MemberId, Now, Outbox};
+use crate::session::{Close, Counters, Effects, History, Instant, MemberId, Now};
 use crate::session::{Outcome, RingPool};
 
 /// A member; names stay valid after it is gone.
@@ -35,9 +35,7 @@ pub(super) enum Heard {
 
 #[derive(Default)]
 struct Connection {
-    outbox: Outbox,
-    cursor: Cursor,
-    stream: Vec<u8>,
+    receiver: Receiver,
     heard: Vec<Heard>,
     closed: Option<Close>,
     is_seated: bool,
@@ -196,17 +194,17 @@ impl World {
             match effect {
                 Effect::Reply { to, at, start, end } => {
                     let bytes = &self.outcome.bytes[start..end];
-                    self.connections[to.0 as usize].outbox.push(at, &[bytes]);
+                    self.connections[to.0 as usize].receiver.outbox.push(at, &[bytes]);
                 }
                 Effect::Share { to, at, bytes } => {
-                    self.connections[to.0 as usize].outbox.push_shared(at, bytes);
+                    self.connections[to.0 as usize].receiver.outbox.push_shared(at, bytes);
                 }
                 Effect::Admit { member } => self.connections[member.0 as usize].is_admitted = true,
                 Effect::Listen { member, from } => {
-                    self.connections[member.0 as usize].cursor.get_or_insert(from);
+                    self.connections[member.0 as usize].receiver.cursor.get_or_insert(from);
                 }
                 Effect::Skip { member, from, to } => {
-                    self.connections[member.0 as usize].outbox.push_skip(from, to);
+                    self.connections[member.0 as usize].receiver.skip(from, to);
                 }
                 Effect::Close { member, close } => gone.push((member.0 as usize, close)),
                 Effect::Transfer { member, key, carry, .. } => {
@@ -480,26 +478,14 @@ impl Connection {
         if !self.is_seated {
             return;
         }
-        loop {
-            let mut slices = Slices::new();
-            let planned = self.outbox.plan(self.cursor, history, &mut slices);
-            slices.iter().for_each(|slice| self.stream.extend_from_slice(slice));
-            drop(slices);
-            self.outbox.advance(&mut self.cursor, history.head(), planned);
-            if planned == 0 {
-                break;
-            }
-        }
-        while let Some((is_text, payload, len)) = frame(&self.stream) {
+        for Sent { is_text, payload } in self.receiver.send(history) {
             if is_text {
                 self.heard.push(Heard::Text(String::from_utf8(payload).expect("UTF-8")));
             } else {
                 let heard = messages(&payload, Form::Plain).map(|said| heard(said.expect("sound")));
                 self.heard.extend(heard);
             }
-            self.stream.drain(..len);
         }
-        assert!(self.stream.is_empty(), "half a frame was sent");
     }
 }
 
@@ -518,16 +504,6 @@ fn heard(said: Said<'_>) -> Heard {
         Said::Custom(json) => Heard::Custom(json.to_owned()),
         Said::QueryAwareness => panic!("servers do not ask this"),
     }
-}
-
-fn frame(bytes: &[u8]) -> Option<(bool, Vec<u8>, usize)> {
-    let (head, len) = match bytes.get(1)? {
-        127 => (10, u64::from_be_bytes(bytes[2..10].try_into().expect("8")) as usize),
-        126 => (4, usize::from(u16::from_be_bytes([bytes[2], bytes[3]]))),
-        &len => (2, usize::from(len)),
-    };
-    assert!([0x81, 0x82].contains(&bytes[0]), "a whole frame");
-    Some((bytes[0] == 0x81, bytes[head..head + len].to_vec(), head + len))
 }
 
 /// A client's document: one text.
