@@ -97,8 +97,24 @@ impl Exchange {
     }
 }
 
-/// Makes an answer of what all shards said.
-type Finish = fn(String, &Config) -> String;
+/// How an answer is made of what shards said.
+#[derive(Clone, Copy, Debug)]
+struct Form {
+    content_type: &'static str,
+    /// Of all their texts, one after another.
+    finish: fn(String, &Config) -> String,
+}
+
+impl Form {
+    /// Zeal's `/stats`.
+    const DOCUMENTS: Self =
+        Self { content_type: JSON, finish: |text, config| admin::documents(&text, &config.yjs) };
+
+    /// As it was said.
+    const fn plain(content_type: &'static str) -> Self {
+        Self { content_type, finish: |text, _| text }
+    }
+}
 
 /// Questions to other shards, numbered by their index here.
 #[derive(Debug, Default)]
@@ -111,8 +127,7 @@ struct Question {
     asker: Token,
     missing: usize,
     text: String,
-    content_type: &'static str,
-    finish: Finish,
+    form: Form,
 }
 
 /// What became of an attempt to read a request.
@@ -252,27 +267,27 @@ impl<T: Transport> Shard<T> {
             Route::Condition(_) => (200, JSON, admin::condition(all, self.now.at)),
             Route::Roster(protocol, key) => {
                 let name = sessions::name(protocol, key);
-                return self.ask_owner(index, exchange, &name.clone(), About::Users(name), JSON);
+                return self.ask_owner(
+                    index,
+                    exchange,
+                    &name.clone(),
+                    About::Users(name),
+                    Form::plain(JSON),
+                );
             }
             Route::Documents => {
                 let about = About::Sessions(yjs::PROTOCOL.name);
-                let finish = |text: String, config: &Config| admin::documents(&text, &config.yjs);
-                return self.ask_all(index, exchange, about, JSON, finish);
+                return self.ask_all(index, exchange, about, Form::DOCUMENTS);
             }
             Route::Absent | Route::Removable(..) => (404, "", "Not Found".to_owned()),
             Route::Sessions(protocol) => {
-                return self.ask_all(
-                    index,
-                    exchange,
-                    About::Sessions(protocol.name),
-                    TEXT,
-                    |text, _| text,
-                );
+                let about = About::Sessions(protocol.name);
+                return self.ask_all(index, exchange, about, Form::plain(TEXT));
             }
             Route::Users(protocol, key) => {
                 let name = sessions::name(protocol, key);
                 let about = About::Users(name.clone());
-                return self.ask_owner(index, exchange, &name, about, "text/json");
+                return self.ask_owner(index, exchange, &name, about, Form::plain("text/json"));
             }
             _ => (404, TEXT, "There is nothing at this path.\n".to_owned()),
         };
@@ -402,18 +417,8 @@ impl<T: Transport> Shard<T> {
         }
     }
 
-    fn ask_all(
-        &mut self,
-        index: u32,
-        exchange: &mut Exchange,
-        about: About,
-        content_type: &'static str,
-        finish: Finish,
-    ) {
-        let question = self.open_question(index, exchange, self.config.shards, content_type);
-        if let Some(question) = self.questions.open.get_mut(question as u32) {
-            question.finish = finish;
-        }
+    fn ask_all(&mut self, index: u32, exchange: &mut Exchange, about: About, form: Form) {
+        let question = self.open_question(index, exchange, self.config.shards, form);
         for shard in 0..self.config.shards {
             self.ask(shard, question, about.clone());
         }
@@ -425,9 +430,9 @@ impl<T: Transport> Shard<T> {
         exchange: &mut Exchange,
         name: &str,
         about: About,
-        content_type: &'static str,
+        form: Form,
     ) {
-        let question = self.open_question(index, exchange, 1, content_type);
+        let question = self.open_question(index, exchange, 1, form);
         self.ask(placement::owner(name, self.config.shards), question, about);
     }
 
@@ -453,7 +458,7 @@ impl<T: Transport> Shard<T> {
         match http1::path::percent_decode(what) {
             Ok(what) => {
                 let about = About::Remove(name.clone(), what.into_owned());
-                self.ask_owner(index, exchange, &name, about, TEXT);
+                self.ask_owner(index, exchange, &name, about, Form::plain(TEXT));
             }
             Err(_) => self.respond(index, exchange, 400, TEXT, b"The path makes no sense.\n"),
         }
@@ -464,14 +469,13 @@ impl<T: Transport> Shard<T> {
         index: u32,
         exchange: &mut Exchange,
         missing: usize,
-        content_type: &'static str,
+        form: Form,
     ) -> u64 {
         exchange.state = State::Asked;
         exchange.deadline = self.now.at + PROGRESS_MAX;
         let generation = self.connections.get(index).map_or(0, |found| found.generation);
         let asker = Token { index, generation };
-        let (text, finish): (_, Finish) = (String::new(), |text, _| text);
-        let question = Question { asker, missing, text, content_type, finish };
+        let question = Question { asker, missing, text: String::new(), form };
         self.questions.open.insert(question).into()
     }
 
@@ -533,15 +537,14 @@ impl<T: Transport> Shard<T> {
         if open.missing > 0 {
             return;
         }
-        let Some(Question { asker, text, content_type, finish, .. }) =
-            self.questions.open.remove(question as u32)
+        let Some(Question { asker, text, form, .. }) = self.questions.open.remove(question as u32)
         else {
             return;
         };
-        let text = finish(text, &self.config.protocols);
+        let text = (form.finish)(text, &self.config.protocols);
         if self.connections.resolve(asker).is_some() {
             self.with_exchange(asker.index, |shard, exchange| {
-                shard.respond(asker.index, exchange, status, content_type, text.as_bytes());
+                shard.respond(asker.index, exchange, status, form.content_type, text.as_bytes());
             });
         }
     }
