@@ -119,8 +119,8 @@ impl Awareness {
         let Some(known) = self.clients.get_mut(&entry.client) else {
             let Some(state) = entry.state else { return Ok(false) };
             let own = self.clients.values().filter(|client| client.by == by);
-            let is_crowded = own.filter(|client| client.state.is_some()).count();
-            if is_crowded >= CLIENTS_PER_MEMBER_MAX || self.bytes + state.len() > BYTES_MAX {
+            let present = own.filter(|client| client.state.is_some()).count();
+            if present >= CLIENTS_PER_MEMBER_MAX || self.bytes + state.len() > BYTES_MAX {
                 return Err(TooMany);
             }
             self.present += 1;
