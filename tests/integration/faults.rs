@@ -142,8 +142,7 @@ fn running_out_of_descriptors_hurts_nobody_who_is_there() {
         let pauses = operator.pauses();
         assert_eq!(get(server.address(), "/health").status, 200);
         assert_eq!(operator.pauses(), pauses, "it accepts without a pause");
-        assert!(server.log().contains("LimitNOFILE"), "the operator is told what to do");
-        server.stop();
+        assert!(server.stop_for_log().contains("LimitNOFILE"), "the operator is told what to do");
     }
 }
 
@@ -231,8 +230,7 @@ fn a_file_beyond_the_limit_of_the_process_is_refused() {
     let server = Server::start_in(data.path(), 1, &[]);
     limit(&server, Resource::Fsize, 100_000);
     uploads_beyond_the_room(&server, 300_000);
-    assert!(server.log().contains("RLIMIT_FSIZE"), "the operator is told what to do");
-    server.stop();
+    assert!(server.stop_for_log().contains("RLIMIT_FSIZE"), "the operator is told what to do");
 }
 
 /// A server with one shard whose data directory is a disk of its own, of so many MiB, that only the
@@ -263,8 +261,7 @@ fn a_full_disk_refuses_uploads_and_nothing_else() {
     // The journal's reserve takes 4 of them.
     let Some(server) = on_small_disk(&data, 6, 0) else { return };
     uploads_beyond_the_room(&server, 3 << 20);
-    assert!(server.log().contains("no space left on the disk"));
-    server.stop();
+    assert!(server.stop_for_log().contains("no space left on the disk"));
 }
 
 /// The next message or INFO a member is sent.
@@ -295,7 +292,6 @@ fn a_full_journal_makes_sessions_read_only_until_there_is_space() {
     }
     assert!(heard.len() > 20, "{} messages", heard.len());
     assert_eq!(server.metric("lockstep_journal_read_only"), 1);
-    assert!(server.log().contains("has no space left"), "{}", server.log());
     // Others can come, and are told all there is.
     let other = Member::join(server.address(), "session", "other");
     let told = other.sync["messages"].as_array().expect("SYNC has messages");
@@ -307,7 +303,8 @@ fn a_full_journal_makes_sessions_read_only_until_there_is_space() {
     });
     member.send("after");
     while next_word(&mut member)[2] != "after" {}
-    server.stop();
+    let log = server.stop_for_log();
+    assert!(log.contains("has no space left"), "{log}");
 }
 
 #[test]

@@ -100,7 +100,8 @@ impl Server {
         self.child.id()
     }
 
-    /// What it has logged so far.
+    /// What it has logged so far. It writes its log in its own time: await a line, or look for it in
+    /// what [`Server::stop_for_log`] returns.
     pub fn log(&self) -> String {
         read_to_string(&self.log)
     }
@@ -114,6 +115,10 @@ impl Server {
 
     /// Waits for it to end by itself.
     pub fn wait(mut self) -> ExitStatus {
+        self.await_end()
+    }
+
+    fn await_end(&mut self) -> ExitStatus {
         let deadline = std::time::Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
@@ -137,10 +142,16 @@ impl Server {
 
     /// Asks it to stop and checks that it does so in good order.
     pub fn stop(self) {
+        self.stop_for_log();
+    }
+
+    /// The same; returns its whole log.
+    pub fn stop_for_log(mut self) -> String {
         self.terminate();
-        let log = self.log.clone();
-        let status = self.wait();
-        assert!(status.success(), "the server ended with {status}: {}", read_to_string(&log));
+        let status = self.await_end();
+        let log = self.log();
+        assert!(status.success(), "the server ended with {status}: {log}");
+        log
     }
 }
 
