@@ -123,24 +123,33 @@ impl std::fmt::Debug for Ring {
 }
 
 impl Ring {
-    /// A ring on the calling thread, which must be the only one to use it. `sockets_max` sockets can
-    /// be registered; what comes beyond is served at a slightly higher cost.
+    /// An io_uring as a ring needs it, for the calling thread alone.
     ///
     /// # Errors
-    /// If the kernel refuses the ring, its buffers or the eventfd.
-    pub fn new(
-        size: PoolSize,
-        sockets_max: u32,
-        listeners: Vec<OwnedFd>,
-        wakeup: &Wakeup,
-    ) -> io::Result<Self> {
-        let uring = IoUring::builder()
+    /// If the kernel refuses it; `ENOMEM` if it is short of memory now, which passes.
+    pub fn io_uring() -> io::Result<IoUring> {
+        IoUring::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
             .setup_taskrun_flag()
             .setup_cqsize(COMPLETIONS)
             .setup_submit_all()
-            .build(SUBMISSIONS)?;
+            .build(SUBMISSIONS)
+    }
+
+    /// A ring on the calling thread, which must be the only one to use it, of an io_uring made
+    /// here. `sockets_max` sockets can be registered; what comes beyond is served at a slightly
+    /// higher cost.
+    ///
+    /// # Errors
+    /// If the kernel refuses its buffers or the eventfd.
+    pub fn new(
+        uring: IoUring,
+        size: PoolSize,
+        sockets_max: u32,
+        listeners: Vec<OwnedFd>,
+        wakeup: &Wakeup,
+    ) -> io::Result<Self> {
         let pool = Pool::new(size.buffers, size.buffer_bytes)?;
         // SAFETY: the pool's ring outlives the io_uring: both are fields of this struct, and
         // dropping the io_uring first (field order) makes the kernel forget the registration.

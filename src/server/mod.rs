@@ -13,6 +13,7 @@ pub mod log;
 pub mod preflight;
 pub mod recovery;
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -42,10 +43,10 @@ const STACK_BYTES: usize = 8 << 20;
 const IO_MEMORY_BYTES: usize = 64 << 10;
 /// Entries of an executor's rings: a shard's sockets have a ring of their own.
 const EXECUTOR_RING_DEPTH: usize = 64;
-/// How long an address may be in use before that is a fault.
-const BIND_PATIENCE: Duration = Duration::from_secs(2);
-/// Between attempts to bind such an address.
-const BIND_RETRY: Duration = Duration::from_millis(50);
+/// How long an address may be in use, or memory short, before that is a fault.
+const START_PATIENCE: Duration = Duration::from_secs(2);
+/// Between attempts.
+const START_RETRY: Duration = Duration::from_millis(50);
 /// Time for what is stored at the end to reach the disk.
 const STORAGE_DRAIN_MAX: Duration = Duration::from_secs(10);
 
@@ -267,7 +268,10 @@ impl Launch {
         let body = move || {
             let accepting = notify.clone();
             let run = async move {
-                let ring = Ring::new(pool, config.connections_max as u32, sockets, &wakeup)
+                let ring = patiently(ErrorKind::OutOfMemory, Ring::io_uring)
+                    .and_then(|uring| {
+                        Ring::new(uring, pool, config.connections_max as u32, sockets, &wakeup)
+                    })
                     .map_err(|error| format!("its io_uring: {error}"))?;
                 let shard = Shard::new(config, ring, links);
                 let _ = accepting.send(Notice::Accepting);
@@ -290,11 +294,14 @@ impl Launch {
 }
 
 fn executor(core: usize) -> Result<glommio::LocalExecutor, String> {
-    LocalExecutorBuilder::new(Placement::Fixed(core))
-        .io_memory(IO_MEMORY_BYTES)
-        .ring_depth(EXECUTOR_RING_DEPTH)
-        .make()
-        .map_err(|error| format!("its executor: {error}"))
+    let make = || {
+        LocalExecutorBuilder::new(Placement::Fixed(core))
+            .io_memory(IO_MEMORY_BYTES)
+            .ring_depth(EXECUTOR_RING_DEPTH)
+            .make()
+            .map_err(std::io::Error::from)
+    };
+    patiently(ErrorKind::OutOfMemory, make).map_err(|error| format!("its executor: {error}"))
 }
 
 /// The cores this process may run on.
@@ -313,8 +320,8 @@ fn bind(
     let mut addresses = Vec::new();
     let mut by_shard: Vec<Vec<OwnedFd>> = (0..shards).map(|_| Vec::new()).collect();
     for &Listener { address, .. } in listeners {
-        let (bound, sockets) =
-            listen_patiently(address, shards).map_err(|error| Error::Listen { address, error })?;
+        let (bound, sockets) = patiently(ErrorKind::AddrInUse, || listen(address, shards))
+            .map_err(|error| Error::Listen { address, error })?;
         addresses.push(bound);
         for (shard, socket) in by_shard.iter_mut().zip(sockets) {
             shard.push(socket);
@@ -323,19 +330,20 @@ fn bind(
     Ok((addresses, by_shard))
 }
 
-/// Listens; waits a little for an address in use. The kernel lets go of the sockets of a process that
-/// was killed only after the process has gone, and whoever restarts a server is faster than that.
+/// Does what may fail for a little while: the kernel lets go of the sockets and the locked memory of
+/// a process that was killed only after the process has gone, and whoever restarts a server is faster
+/// than that.
 #[expect(clippy::disallowed_methods, reason = "no shard runs yet, and there is no event to await")]
-fn listen_patiently(
-    address: SocketAddr,
-    shards: usize,
-) -> std::io::Result<(SocketAddr, Vec<OwnedFd>)> {
-    let mut attempts = BIND_PATIENCE.as_millis() / BIND_RETRY.as_millis();
+fn patiently<R>(
+    passing: ErrorKind,
+    mut attempt: impl FnMut() -> std::io::Result<R>,
+) -> std::io::Result<R> {
+    let mut attempts = START_PATIENCE.as_millis() / START_RETRY.as_millis();
     loop {
-        match listen(address, shards) {
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && attempts > 0 => {
+        match attempt() {
+            Err(error) if error.kind() == passing && attempts > 0 => {
                 attempts -= 1;
-                std::thread::sleep(BIND_RETRY);
+                std::thread::sleep(START_RETRY);
             }
             result => return result,
         }

@@ -8,7 +8,7 @@ use crate::net::listen::listen;
 
 fn ring(listeners: Vec<OwnedFd>) -> Ring {
     let size = PoolSize { buffers: 8, buffer_bytes: 4096 };
-    Ring::new(size, 8, listeners, &Wakeup::new().unwrap()).unwrap()
+    Ring::new(Ring::io_uring().unwrap(), size, 8, listeners, &Wakeup::new().unwrap()).unwrap()
 }
 
 /// Everything that happens until `last` has.
