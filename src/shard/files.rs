@@ -3,11 +3,10 @@
 
 use super::Shard;
 use super::http::{Exchange, PROGRESS_MAX, State, Step};
-use crate::codec::http1::chunked::{ChunkedDecoder, Piece};
 use crate::codec::http1::path::safe_relative;
 use crate::codec::http1::range::{self, RangeResult};
 use crate::codec::http1::response::{BodyKind, write_head};
-use crate::codec::http1::{BodyLength, Request};
+use crate::codec::http1::{BodyLength, BodyReader, Request};
 use crate::net::{Token, Transport};
 use crate::storage::{
     Committed, FileError, HandleId, Metadata, Opened, Operation, Outcome, UploadId,
@@ -37,7 +36,7 @@ const PREFLIGHT: [(&str, &str); 4] = [
 #[derive(Debug)]
 pub(super) struct Upload {
     id: Option<UploadId>,
-    body: Body,
+    body: BodyReader,
     /// Collected for the storage.
     piece: Vec<u8>,
     /// Bytes of the file received in all.
@@ -49,12 +48,6 @@ pub(super) struct Upload {
     committing: bool,
 }
 
-#[derive(Debug)]
-enum Body {
-    Length(u64),
-    Chunked(ChunkedDecoder),
-}
-
 impl Upload {
     /// Whether more bytes can be used, with `buffered` already at hand.
     pub(super) fn wants_input(&self, buffered: usize) -> bool {
@@ -64,35 +57,11 @@ impl Upload {
     /// Moves bytes of the body from `input` to the piece, up to the piece's size.
     fn collect(&mut self, input: &mut Vec<u8>) -> Result<(), &'static str> {
         let before = self.piece.len();
-        let consumed = match &mut self.body {
-            Body::Length(left) => {
-                let room = PIECE_BYTES - self.piece.len();
-                let taken = input.len().min(room).min(usize::try_from(*left).unwrap_or(room));
-                self.piece.extend_from_slice(&input[..taken]);
-                *left -= taken as u64;
-                self.complete = *left == 0;
-                taken
-            }
-            Body::Chunked(decoder) => {
-                let mut rest: &[u8] = input;
-                while self.piece.len() < PIECE_BYTES {
-                    match decoder
-                        .decode(&mut rest)
-                        .map_err(|_| "The chunked body is malformed.\n")?
-                    {
-                        Piece::Data(data) => self.piece.extend_from_slice(data),
-                        Piece::End => {
-                            self.complete = true;
-                            break;
-                        }
-                        Piece::NeedMore => break,
-                    }
-                }
-                input.len() - rest.len()
-            }
-        };
+        self.complete = self
+            .body
+            .collect(input, &mut self.piece, PIECE_BYTES)
+            .map_err(|_| "The chunked body is malformed.\n")?;
         self.received += (self.piece.len() - before) as u64;
-        input.drain(..consumed);
         Ok(())
     }
 }
@@ -168,10 +137,7 @@ impl<T: Transport> Shard<T> {
         if request.has_token("expect", "100-continue") {
             self.push_raw(index, b"HTTP/1.1 100 Continue\r\n\r\n");
         }
-        let body = match length_hint {
-            Some(length) => Body::Length(length),
-            None => Body::Chunked(ChunkedDecoder::default()),
-        };
+        let body = BodyReader::new(body);
         exchange.deadline = self.now.at + PROGRESS_MAX;
         exchange.state = State::Upload(Box::new(Upload {
             id: None,

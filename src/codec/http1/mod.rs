@@ -7,6 +7,7 @@
 //!
 //! Deliberately absent: HTTP/2, compression, cookies, multipart, and any deadline (the shard's).
 
+mod body;
 pub mod chunked;
 mod head;
 pub mod path;
@@ -16,6 +17,7 @@ pub mod response;
 #[cfg(test)]
 mod tests;
 
+pub use body::BodyReader;
 pub use chunked::{ChunkedDecoder, ChunkedError, Piece};
 pub use head::{
     BodyLength, HEAD_BYTES_MAX, HEADERS_MAX, HeadError, Request, find_head_end, parse_head,
