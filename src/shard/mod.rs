@@ -48,6 +48,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chacha20::ChaCha8Rng;
+use chacha20::rand_core::{Rng as _, SeedableRng as _};
+
 use crate::codec::websocket::AssemblyPool;
 use crate::net::{Event, Receive, Sent, Token, Transport};
 use crate::session::{
@@ -139,7 +142,7 @@ pub struct Shard<T: Transport> {
     draining: bool,
     /// Stored records whose writing is not confirmed yet.
     stores_pending: usize,
-    random: u64,
+    random: ChaCha8Rng,
     /// One for each listener: when to accept again.
     accept_timers: Vec<TimerId>,
     reports: protocol::Reports,
@@ -200,7 +203,7 @@ impl<T: Transport> Shard<T> {
         let counters = CountersOfShard { all: links.counters, index: config.index };
         let journaling = journaling::State::new(links.journaling, &mut wheel);
         Self {
-            random: config.seed,
+            random: ChaCha8Rng::seed_from_u64(config.seed),
             config,
             net,
             now: Now::default(),
@@ -250,13 +253,9 @@ impl<T: Transport> Shard<T> {
             && self.inbox.is_empty()
     }
 
-    /// A fresh random number (splitmix64).
+    /// A fresh random number, which nobody can tell from the ones before.
     fn next_random(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+        self.random.next_u64()
     }
 
     fn insert_connection(&mut self, socket: T::Socket, listener: u16, phase: Phase) -> u32 {
