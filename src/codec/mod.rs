@@ -1,5 +1,6 @@
-//! Bytes to values and back, pure: HTTP/1.1, WebSocket, JSON, Yjs, the journal's records.
+//! Bytes to values and back, pure: HTTP/1.1, WebSocket, Engine.IO, JSON, Yjs, the journal's records.
 
+pub mod engineio;
 pub mod http1;
 pub mod journal;
 pub mod json;

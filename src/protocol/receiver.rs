@@ -1,5 +1,6 @@
 //! What a member is sent, frame by frame, in tests of state machines.
 
+use crate::session::frame::split;
 use crate::session::outbox::{Cursor, Slices};
 use crate::session::{History, Outbox, Position};
 
@@ -63,14 +64,4 @@ impl Receiver {
         }
         frames
     }
-}
-
-/// First byte and payload of the first frame, and what follows (RFC 6455 §5.2, without a mask).
-fn split(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (head, len) = match *bytes.get(1)? {
-        127 => (10, u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?) as usize),
-        126 => (4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
-        len => (2, usize::from(len)),
-    };
-    Some((bytes[0], bytes.get(head..head + len)?, &bytes[head + len..]))
 }

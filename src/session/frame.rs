@@ -57,6 +57,17 @@ impl Header {
     }
 }
 
+/// First byte and payload of the first of several server frames, and what follows; `None` if there is no
+/// whole one.
+pub fn split(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (head, len) = match *bytes.get(1)? {
+        127 => (10, u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?) as usize),
+        126 => (4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
+        len => (2, usize::from(len)),
+    };
+    Some((bytes[0], bytes.get(head..head + len)?, &bytes[head + len..]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

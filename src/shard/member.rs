@@ -3,7 +3,7 @@
 use super::Shard;
 use super::connections::{PAUSED_RATE, Phase, Seat};
 use super::member_id;
-use crate::codec::websocket::{self, Incoming, Violation, close_payload};
+use crate::codec::websocket::{self, Incoming, NO_CODE, Violation, close_payload};
 use crate::net::Transport;
 use crate::protocol::Message;
 use crate::session::Close;
@@ -12,8 +12,6 @@ use crate::session::frame::FrameKind;
 /// History a member that is closed is still sent, in bytes; beyond it only the frame that has
 /// begun is finished.
 const FAREWELL_BYTES_MAX: u64 = 64 << 10;
-/// What a close without a code counts as (RFC 6455 §7.1.5).
-const NO_CODE: u16 = 1005;
 
 impl<T: Transport> Shard<T> {
     /// Decodes bytes of a member and applies message by message. How many bytes at the end are for

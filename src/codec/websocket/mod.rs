@@ -35,11 +35,18 @@ pub const CONTROL_BYTES_MAX: usize = 125;
 /// Longest reason of a close frame, in bytes: a control payload less the code (§5.5.1).
 pub const REASON_BYTES_MAX: usize = CONTROL_BYTES_MAX - 2;
 
+/// What a close frame without a code counts as (§7.1.5).
+pub const NO_CODE: u16 = 1005;
+
 /// The payload of a close frame: `code`, and `reason` cut at a character boundary to
-/// [`REASON_BYTES_MAX`] bytes.
+/// [`REASON_BYTES_MAX`] bytes. Empty for 1005, which stands for a close without a code and is never
+/// sent (§7.4.1).
 pub fn close_payload(code: u16, reason: &str) -> SmallVec<[u8; CONTROL_BYTES_MAX]> {
     let reason = &reason[..reason.floor_char_boundary(REASON_BYTES_MAX)];
     let mut payload = SmallVec::new();
+    if code == NO_CODE {
+        return payload;
+    }
     payload.extend_from_slice(&code.to_be_bytes());
     payload.extend_from_slice(reason.as_bytes());
     payload

@@ -171,7 +171,7 @@ fn every_violation_is_found_however_it_is_split() {
         (Violation::UnexpectedContinuation, 1002, frame(0x80, b"x")),
         (Violation::InterleavedMessage, 1002, [frame(0x01, b"x"), frame(0x81, b"y")].concat()),
         (Violation::TruncatedCloseCode, 1002, frame(0x88, &[3])),
-        (Violation::CloseCodeNotAllowed, 1002, frame(0x88, &close_payload(1005, ""))),
+        (Violation::CloseCodeNotAllowed, 1002, frame(0x88, &1005u16.to_be_bytes())),
         (Violation::CloseCodeNotAllowed, 1002, frame(0x88, &close_payload(999, ""))),
         (Violation::CloseCodeNotAllowed, 1002, frame(0x88, &close_payload(5000, ""))),
         (Violation::InvalidUtf8, 1007, frame(0x88, &[3, 0xE8, 0xFF])),
@@ -273,6 +273,7 @@ fn a_close_reason_is_cut_between_characters() {
     assert_eq!(payload.len(), 2 + 122);
     assert!(std::str::from_utf8(&payload[2..]).is_ok());
     assert_eq!(&close_payload(1002, "")[..], [0x03, 0xEA]);
+    assert!(close_payload(1005, "").is_empty(), "what stands for no code is never sent");
 }
 
 /// A connection that has these bytes to read and forgets what is written.
