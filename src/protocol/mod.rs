@@ -59,15 +59,94 @@ pub struct Entrance {
     pub path: &'static str,
     /// The session that is asked for by what follows in the request's path, see
     /// [`Entrance::rest`].
-    pub session_key: fn(rest: &str) -> Result<String, Close>,
+    pub session_key: SessionKey,
+    /// How those who come in here talk.
+    pub wire: Wire,
+}
+
+/// Names a session by what follows an entrance in a path.
+pub type SessionKey = fn(rest: &str) -> Result<String, Close>;
+
+/// How members talk.
+#[derive(Clone, Copy, Debug)]
+pub enum Wire {
+    /// WebSocket messages are the protocol's.
+    WebSocket,
+    /// They are Engine.IO's packets, and the client may poll for them.
+    EngineIo(fn(&Config) -> EngineIo),
 }
 
 impl Entrance {
+    /// An entrance for WebSockets.
+    pub const fn new(path: &'static str, session_key: SessionKey) -> Self {
+        Self { path, session_key, wire: Wire::WebSocket }
+    }
+
+    /// An entrance for clients of Engine.IO.
+    pub const fn engine_io(
+        path: &'static str,
+        session_key: SessionKey,
+        settings: fn(&Config) -> EngineIo,
+    ) -> Self {
+        Self { path, session_key, wire: Wire::EngineIo(settings) }
+    }
+
     /// What follows this entrance in a path: empty, or with its slash; `None` if it lies elsewhere.
     pub fn rest<'a>(&self, path: &'a str) -> Option<&'a str> {
         let own = self.path.strip_suffix('/');
         let rest = path.strip_prefix(own.unwrap_or(self.path))?;
         (rest.starts_with('/') || rest.is_empty() && own.is_none()).then_some(rest)
+    }
+}
+
+/// What clients of Engine.IO are told and held to (specs: socketio §1).
+#[derive(Clone, Debug)]
+pub struct EngineIo {
+    /// From one ping to the next.
+    pub ping_interval: Duration,
+    /// Time to answer one.
+    pub ping_timeout: Duration,
+    /// Whose pages may talk to it.
+    pub origins: Origins,
+}
+
+/// The defaults of the original.
+impl Default for EngineIo {
+    fn default() -> Self {
+        Self {
+            ping_interval: Duration::from_secs(25),
+            ping_timeout: Duration::from_secs(20),
+            origins: Origins::default(),
+        }
+    }
+}
+
+/// Origins of pages, as browsers tell them.
+#[derive(Clone, Debug, Default)]
+pub struct Origins {
+    /// May read what is answered: `*` stands for all.
+    pub allowed: Vec<String>,
+    /// All others are refused, also by WebSocket, which browsers do not guard. Who tells no origin is
+    /// no page, and welcome.
+    pub only: bool,
+}
+
+impl Origins {
+    /// The value that lets pages of this origin read an answer, if they may.
+    pub fn allow<'a>(&self, origin: Option<&'a str>) -> Option<&'a str> {
+        if self.allows_all() {
+            return Some("*");
+        }
+        origin.filter(|origin| self.allowed.iter().any(|allowed| allowed == origin))
+    }
+
+    /// Whether a request of this origin is refused.
+    pub fn refuses(&self, origin: Option<&str>) -> bool {
+        self.only && origin.is_some() && self.allow(origin).is_none()
+    }
+
+    fn allows_all(&self) -> bool {
+        self.allowed.iter().any(|allowed| allowed == "*")
     }
 }
 
@@ -85,6 +164,8 @@ pub struct DropIn {
     pub pages: Pages,
     /// Where upgrade requests find it.
     pub entrances: &'static [Entrance],
+    /// Ways into other protocols.
+    pub others: &'static [(&'static Protocol, &'static [Entrance])],
 }
 
 /// Which server's answers to plain HTTP requests are given.
@@ -218,6 +299,11 @@ pub trait Machine: std::fmt::Debug {
     /// the wall clock in ms at the time of the ping, decimal.
     fn on_pong(&mut self, member: MemberId, payload: &[u8], fx: &mut Effects<'_>) {
         let _ = (member, payload, fx);
+    }
+
+    /// A member that polled has moved to a WebSocket. Only then it may go to another session.
+    fn on_upgraded(&mut self, member: MemberId, fx: &mut Effects<'_>) {
+        let _ = (member, fx);
     }
 
     /// A member's connection is gone or going. `code` is the close code seen, 1006 for none.

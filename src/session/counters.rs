@@ -98,6 +98,8 @@ counters! {
     Counter turns = "lockstep_turns_total", "Turns of the shard's loop.";
     Counter parks = "lockstep_parks_total", "Times the shard had nothing to do and slept.";
     Counter http_requests = "lockstep_http_requests_total", "HTTP requests answered.";
+    Gauge polling = "lockstep_polling_members", "Members that poll, for want of a WebSocket.";
+    Counter upgrades = "lockstep_upgrades_total", "Members that polled and have moved to a WebSocket.";
     Counter violations = "lockstep_protocol_violations_total", "Connections closed for what their peer sent.";
     Counter slow_closed = "lockstep_slow_consumers_closed_total", "Connections closed because they did not keep up.";
     Counter superseded = "lockstep_messages_superseded_total", "Messages left out for members that were behind, because newer ones had taken their place.";

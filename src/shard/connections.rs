@@ -1,6 +1,7 @@
 //! The table of connections. A connection at rest is one entry here and one node of the timer
 //! wheel: no task, no buffer, no outbox.
 
+use super::engine::{Engine, Probe};
 use super::http::Exchange;
 use super::table::Table;
 use super::transfer::Move;
@@ -13,7 +14,10 @@ use crate::session::{History, Instant, Outbox};
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Connection<S> {
-    pub(super) socket: S,
+    /// None for a member that polls.
+    pub(super) socket: Option<S>,
+    /// Of a client of Engine.IO.
+    pub(super) engine: Option<Box<Engine>>,
     pub(super) phase: Phase,
     /// What waits for this connection alone.
     pub(super) outbox: Option<Box<Outbox>>,
@@ -56,6 +60,8 @@ pub(super) enum Phase {
     Member(Seat),
     /// A member between two sessions.
     Moving(Box<Move>),
+    /// A WebSocket that a member who polls may move to.
+    Probing(Box<Probe>),
     /// What is queued is sent, then the peer is told that nothing follows, then its bytes are
     /// discarded until it closes: otherwise unread input would destroy the close frame.
     Closing {

@@ -35,6 +35,7 @@ impl<T: Transport> Shard<T> {
             Phase::Http(_) => self.finish_after_flush(index),
             // It is told when it has entered where it goes.
             Phase::Moving(_) | Phase::Closing { .. } | Phase::Busy => {}
+            Phase::Probing(_) => self.end_probe(index),
         }
     }
 

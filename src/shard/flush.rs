@@ -3,14 +3,14 @@
 
 use std::io::IoSlice;
 
-use smallvec::SmallVec;
+use smallvec::{Array, SmallVec};
 
 use super::Shard;
 use super::connections::{Connection, PAUSED_BACKLOG, Phase};
 use super::sessions::Sessions;
 use crate::net::{SENDS_PER_BATCH_MAX, SLICES_PER_BATCH_MAX, Send, Sent, Token, Transport};
 use crate::session::outbox::SLICES_PER_SEND_MAX;
-use crate::session::{Close, History};
+use crate::session::{Close, History, Position};
 
 /// Private bytes that may wait for a peer that does not read before we stop reading from it.
 const BACKLOG_BYTES_MAX: usize = 256 << 10;
@@ -25,6 +25,9 @@ impl<T: Transport> Shard<T> {
     /// Sends what waits. Returns whether anything did.
     pub(super) fn flush(&mut self) -> bool {
         self.fan_out();
+        if self.counters.polling.get() > 0 {
+            self.answer_polls();
+        }
         let mut dirty = std::mem::take(&mut self.dirty_connections);
         let worked = !dirty.is_empty();
         let (connections, mut next) = (dirty.len(), 0);
@@ -91,6 +94,7 @@ impl<T: Transport> Shard<T> {
             }
             looked_at += 1;
             let Some(connection) = self.connections.find(token) else { continue };
+            let Some(socket) = &connection.socket else { continue };
             if connection.blocked
                 || self.journaling.holding && waits_for_disk(connection, &self.sessions)
             {
@@ -101,7 +105,7 @@ impl<T: Transport> Shard<T> {
             let bytes = plan_send(connection, history, &mut slices);
             if bytes > 0 {
                 let count = slices.len() - first;
-                sends.push(Send { socket: &connection.socket, first, count });
+                sends.push(Send { socket, first, count });
                 self.planned.push((token.index, bytes));
             }
         }
@@ -122,21 +126,16 @@ impl<T: Transport> Shard<T> {
         };
         self.counters.bytes_out.add(taken as u64);
         let head = history_of(connection, &self.sessions).map_or(0, History::head);
-        match &mut connection.outbox {
-            Some(outbox) => outbox.advance(&mut connection.cursor, head, taken),
-            None => {
-                if let Some(cursor) = &mut connection.cursor {
-                    *cursor += taken as u64;
-                }
-            }
-        }
+        advance(connection, head, taken);
         if taken > 0 {
             connection.progress = self.now.at;
         }
         if taken < planned {
             connection.blocked = true;
             let token = connection.token(index);
-            self.net.watch_writable(&connection.socket, token);
+            if let Some(socket) = &connection.socket {
+                self.net.watch_writable(socket, token);
+            }
             self.set_connection_timer(index);
             return None;
         }
@@ -163,7 +162,8 @@ impl<T: Transport> Shard<T> {
         if self.journaling.holding && waits_for_disk(connection, &self.sessions) {
             return;
         }
-        if connection.has_output() || connection.blocked {
+        if connection.has_output() || connection.blocked && connection.socket.is_some() {
+            let is_polling = connection.socket.is_none();
             let queued = connection
                 .outbox
                 .as_ref()
@@ -174,7 +174,7 @@ impl<T: Transport> Shard<T> {
                 self.counters.slow_closed.increment();
                 return self.close_member(index, slow);
             }
-            if queued > BACKLOG_BYTES_MAX && self.seat_of(index).is_some() {
+            if queued > BACKLOG_BYTES_MAX && !is_polling && self.seat_of(index).is_some() {
                 self.pause(index, PAUSED_BACKLOG);
             }
             // What was queued when its sends were done already is for the next turn.
@@ -187,18 +187,20 @@ impl<T: Transport> Shard<T> {
             self.give_outbox(outbox);
         }
         let Some(connection) = self.connections.get_mut(index) else { return };
+        let Some(socket) = &connection.socket else { return };
         match &mut connection.phase {
             Phase::Closing { ended: true, .. } => self.drop_connection(index),
             Phase::Closing { finished, .. } => {
                 if !std::mem::replace(finished, true) {
-                    self.net.finish_writing(&connection.socket);
+                    self.net.finish_writing(socket);
                 }
             }
             Phase::Http(_) => self.on_http_flushed(index),
+            Phase::Probing(probe) if probe.has_moved() => self.move_if_flushed(index),
             Phase::Member(_) | Phase::Moving(_) if connection.paused & PAUSED_BACKLOG != 0 => {
                 self.resume(index, PAUSED_BACKLOG);
             }
-            Phase::Member(_) | Phase::Moving(_) | Phase::Busy => {}
+            Phase::Member(_) | Phase::Moving(_) | Phase::Probing(_) | Phase::Busy => {}
         }
     }
 
@@ -256,7 +258,7 @@ impl<T: Transport> Shard<T> {
 }
 
 /// Whether what this connection is to be sent depends on what could not be written.
-fn waits_for_disk<S>(connection: &Connection<S>, sessions: &Sessions) -> bool {
+pub(super) fn waits_for_disk<S>(connection: &Connection<S>, sessions: &Sessions) -> bool {
     match &connection.phase {
         Phase::Member(seat) => sessions.get(seat.session).is_some_and(|session| session.unwritten),
         Phase::Moving(moving) => moving.depends,
@@ -264,18 +266,25 @@ fn waits_for_disk<S>(connection: &Connection<S>, sessions: &Sessions) -> bool {
     }
 }
 
-fn history_of<'a, S>(connection: &Connection<S>, sessions: &'a Sessions) -> Option<&'a History> {
+pub(super) fn history_of<'a, S>(
+    connection: &Connection<S>,
+    sessions: &'a Sessions,
+) -> Option<&'a History> {
     match &connection.phase {
         Phase::Member(seat) => sessions.get(seat.session).map(|session| &session.history),
         _ => None,
     }
 }
 
-fn plan_send<'a, S>(
+/// Plans what a connection is sent next; how many bytes that are.
+pub(super) fn plan_send<'a, S, A>(
     connection: &'a Connection<S>,
     history: &'a History,
-    out: &mut BatchSlices<'a>,
-) -> usize {
+    out: &mut SmallVec<A>,
+) -> usize
+where
+    A: Array<Item = IoSlice<'a>>,
+{
     if let Some(outbox) = &connection.outbox {
         return outbox.plan(connection.cursor, history, out);
     }
@@ -287,4 +296,16 @@ fn plan_send<'a, S>(
         }
     }
     first.len() + second.len()
+}
+
+/// Accounts for `taken` bytes of what was planned; `head` is that of its session's history.
+pub(super) fn advance<S>(connection: &mut Connection<S>, head: Position, taken: usize) {
+    match &mut connection.outbox {
+        Some(outbox) => outbox.advance(&mut connection.cursor, head, taken),
+        None => {
+            if let Some(cursor) = &mut connection.cursor {
+                *cursor += taken as u64;
+            }
+        }
+    }
 }

@@ -10,11 +10,14 @@ use std::rc::Rc;
 
 use super::Shard;
 use super::connections::{Phase, Seat};
+use super::engine::Door;
 use super::mesh::Item;
 use super::placement;
 use super::sessions::{self, Session};
+use crate::codec::engineio::Means;
 use crate::net::Transport;
 use crate::protocol::{Hello, Limits, Open, Protocol};
+use crate::session::frame::FrameKind;
 use crate::session::{Close, History};
 
 /// A connection on its way into a session.
@@ -22,7 +25,7 @@ use crate::session::{Close, History};
 pub struct Adoption<S> {
     pub(super) socket: S,
     pub(super) listener: u16,
-    pub(super) protocol: &'static Protocol,
+    pub(super) door: Door,
     /// The session's key, or why there is none: told by a close frame after the upgrade.
     pub(super) key: Result<String, Close>,
     pub(super) hello: Hello,
@@ -32,11 +35,24 @@ pub struct Adoption<S> {
     pub(super) unread: Vec<u8>,
 }
 
+/// A connection whose request another shard answers.
+#[derive(Debug)]
+pub struct Reroute<S> {
+    pub(super) socket: S,
+    pub(super) listener: u16,
+    /// The request, and what came behind it.
+    pub(super) unread: Vec<u8>,
+    /// Answers to the requests before it.
+    pub(super) unsent: Vec<u8>,
+    /// The peer sends no more.
+    pub(super) input_ended: bool,
+}
+
 impl<T: Transport> Shard<T> {
     /// Sends a connection to the owner of its session, which may be this shard.
     pub(super) fn place(&mut self, adoption: Box<Adoption<T::Socket>>) {
         let owner = match &adoption.key {
-            Ok(key) => self.owner(adoption.protocol, key),
+            Ok(key) => self.owner(adoption.door.protocol, key),
             Err(_) => self.config.index,
         };
         if owner == self.config.index {
@@ -46,20 +62,26 @@ impl<T: Transport> Shard<T> {
         self.counters.handed_off.increment();
         if let Err(Item::Adopt(adoption)) = self.peers[owner].send(Item::Adopt(adoption)) {
             self.counters.refused.increment();
-            self.refuse_adoption(*adoption);
+            self.refuse_overloaded(adoption.socket, adoption.listener, b"");
         }
     }
 
     /// Gives a connection its seat.
     pub(super) fn adopt(&mut self, adoption: Adoption<T::Socket>) {
-        let Adoption { socket, listener, protocol, key, hello, response, unread } = adoption;
-        let index = self.insert_connection(socket, listener, Phase::Busy);
+        let is_engine = adoption.is_engine();
+        let Adoption { socket, listener, door, key, hello, response, unread } = adoption;
+        let protocol = door.protocol;
+        let index = self.insert_connection(Some(socket), listener, Phase::Busy);
         self.push_raw(index, &response);
         let key = match key {
             Ok(key) if !self.draining => key,
             Ok(_) => return self.close_unseated(index, protocol.restart),
             Err(close) => return self.close_unseated(index, close),
         };
+        if is_engine {
+            let open = self.attach_engine(index, door, Means::WebSocket);
+            self.push_frame(index, FrameKind::Text, open.as_bytes());
+        }
         self.enter(index, protocol, key, Seat::new(), hello);
         if !unread.is_empty() {
             self.apply_unread(index, unread, 0);
@@ -112,7 +134,7 @@ impl<T: Transport> Shard<T> {
     }
 
     /// The limits of a protocol's connections, shared by its sessions.
-    fn limits_of(&mut self, protocol: &'static Protocol) -> Rc<Limits> {
+    pub(super) fn limits_of(&mut self, protocol: &'static Protocol) -> Rc<Limits> {
         let known = self.limits.iter().find(|(name, _)| *name == protocol.name);
         if let Some((_, limits)) = known {
             return Rc::clone(limits);
@@ -162,14 +184,17 @@ impl<T: Transport> Shard<T> {
         self.sessions.get(index).map(|_| index).ok_or(protocol.restart)
     }
 
-    /// The owner's inbox is full: the upgrade is refused, the client may try again.
-    fn refuse_adoption(&mut self, adoption: Adoption<T::Socket>) {
-        let index = self.insert_connection(adoption.socket, adoption.listener, Phase::Busy);
+    /// The owner's inbox is full: the request is refused, the client may try again.
+    pub(super) fn refuse_overloaded(&mut self, socket: T::Socket, listener: u16, unsent: &[u8]) {
+        let index = self.insert_connection(Some(socket), listener, Phase::Busy);
+        self.push_raw(index, unsent);
         self.answer_and_close(index, 503, "The server is overloaded; try again.\n");
     }
 
     /// Address of the peer, for logs and for the protocol.
-    pub(super) fn peer_address(&self, socket: &T::Socket) -> SocketAddr {
-        self.net.peer(socket).unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
+    pub(super) fn peer_address(&self, index: u32) -> SocketAddr {
+        let socket = self.connections.get(index).and_then(|found| found.socket.as_ref());
+        let peer = socket.and_then(|socket| self.net.peer(socket));
+        peer.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
     }
 }

@@ -8,8 +8,9 @@
 use std::time::Duration;
 
 use super::connections::Phase;
+use super::engine::{Door, Poll, Post};
 use super::files::{Download, Upload};
-use super::handoff::Adoption;
+use super::handoff::{Adoption, Reroute};
 use super::mesh::{About, Ask, Item};
 use super::placement;
 use super::routes::{Route, route};
@@ -19,7 +20,7 @@ use crate::admin;
 use crate::codec::http1::{self, HEAD_BYTES_MAX, Request, response};
 use crate::codec::websocket::handshake;
 use crate::net::{Token, Transport};
-use crate::protocol::{Config, Hello, Pages, Protocol, Removal, STANDING, yjs};
+use crate::protocol::{Config, Hello, Pages, Removal, STANDING, Wire, yjs};
 use crate::session::{Close, Instant};
 
 /// Time for a request head to arrive.
@@ -29,7 +30,7 @@ const IDLE_MAX: Duration = Duration::from_secs(60);
 /// Time for each piece of a body (64 KiB), for a file operation, for the answers of other shards.
 pub(super) const PROGRESS_MAX: Duration = Duration::from_secs(30);
 /// Answers that may wait for their reader, in bytes, before the next request is looked at.
-const ANSWERS_BYTES_MAX: usize = 64 << 10;
+pub(super) const ANSWERS_BYTES_MAX: usize = 64 << 10;
 /// Body of a request that has none of our business, skipped so that the connection can be kept.
 const SKIPPED_BODY_BYTES_MAX: u64 = 64 << 10;
 /// What HTTP responses call the server.
@@ -47,6 +48,10 @@ pub(super) enum State {
     Upload(Box<Upload>),
     /// Sending a file.
     Download(Box<Download>),
+    /// Waiting for what a member is to be sent.
+    Poll(Box<Poll>),
+    /// Receiving what a member says.
+    Post(Box<Post>),
 }
 
 /// The HTTP side of a connection.
@@ -87,7 +92,19 @@ impl Exchange {
         match &self.state {
             State::Head => !self.input_ended,
             State::Upload(upload) => !self.input_ended && upload.wants_input(self.input.len()),
+            State::Post(post) => !self.input_ended && post.wants_input(),
+            // Only whether it is still there; one request ahead tells that, too.
+            State::Poll(_) => !self.input_ended && self.input.is_empty(),
             State::Asked | State::Download(_) => false,
+        }
+    }
+
+    /// Whether the peer must stay for the answer to mean anything.
+    pub(super) fn needs_peer(&self) -> bool {
+        match &self.state {
+            State::Poll(_) => true,
+            State::Post(post) => post.wants_input(),
+            _ => false,
         }
     }
 
@@ -148,7 +165,8 @@ impl<T: Transport> Shard<T> {
                 State::Head if self.queued_bytes(index) > ANSWERS_BYTES_MAX => Step::Wait,
                 State::Head => self.read_request(index, &mut exchange),
                 State::Upload(_) => self.feed_upload(index, &mut exchange),
-                State::Asked | State::Download(_) => Step::Wait,
+                State::Post(_) => self.feed_post(index, &mut exchange),
+                State::Asked | State::Download(_) | State::Poll(_) => Step::Wait,
             };
             // An upgrade, or a refusal, has made something else of the connection.
             if !self.put_exchange(index, exchange) || matches!(step, Step::Wait) {
@@ -208,7 +226,9 @@ impl<T: Transport> Shard<T> {
         exchange.searched = 0;
         exchange.deadline = self.now.at + IDLE_MAX;
         match http1::parse_head(&input[..end]) {
-            Ok(Some((request, _))) => self.on_request(index, exchange, &request, &input[end..]),
+            Ok(Some((request, _))) => {
+                self.on_request(index, exchange, &request, input.split_at(end));
+            }
             Ok(None) => self.answer_and_close(index, 400, "The request head makes no sense.\n"),
             Err(error) => {
                 self.counters.violations.increment();
@@ -224,7 +244,7 @@ impl<T: Transport> Shard<T> {
         index: u32,
         exchange: &mut Exchange,
         request: &Request<'_>,
-        rest: &[u8],
+        (head, rest): (&[u8], &[u8]),
     ) {
         self.counters.http_requests.increment();
         let Some(connection) = self.connections.get(index) else { return };
@@ -237,7 +257,12 @@ impl<T: Transport> Shard<T> {
         match route(profile, request.path(), upgrade) {
             Route::Session(protocol, entrance, rest) => {
                 let key = (entrance.session_key)(rest);
-                self.upgrade(index, exchange, request, protocol, key)
+                let door = Door { protocol, entrance };
+                if let Wire::EngineIo(_) = entrance.wire {
+                    self.on_engine_request(index, exchange, (request, head), door, key);
+                } else {
+                    self.upgrade(index, exchange, request, door, key);
+                }
             }
             Route::File(path) => self.on_file_request(index, exchange, request, path),
             Route::Removable(protocol, key, what) if request.method == "DELETE" => {
@@ -330,7 +355,12 @@ impl<T: Transport> Shard<T> {
     }
 
     /// Arranges for a body that nobody wants: skipped if it is small, else the connection ends.
-    fn skip_body_of(&mut self, index: u32, exchange: &mut Exchange, request: &Request<'_>) {
+    pub(super) fn skip_body_of(
+        &mut self,
+        index: u32,
+        exchange: &mut Exchange,
+        request: &Request<'_>,
+    ) {
         match request.body() {
             Ok(http1::BodyLength::None) => {}
             Ok(http1::BodyLength::Length(bytes)) if bytes <= SKIPPED_BODY_BYTES_MAX => {
@@ -344,12 +374,12 @@ impl<T: Transport> Shard<T> {
         }
     }
 
-    fn upgrade(
+    pub(super) fn upgrade(
         &mut self,
         index: u32,
         exchange: &mut Exchange,
         request: &Request<'_>,
-        protocol: &'static Protocol,
+        door: Door,
         key: Result<String, Close>,
     ) {
         let accept = match handshake::accept(request) {
@@ -361,31 +391,50 @@ impl<T: Transport> Shard<T> {
                 return self.finish_after_flush(index);
             }
         };
-        let Some(connection) = self.connections.get(index) else { return };
-        let peer = self.peer_address(&connection.socket);
-        let forwarded = request.header("x-forwarded-for").and_then(|all| all.split(',').next());
-        let hello = Hello {
-            target: request.target.to_owned(),
-            peer: peer.to_string(),
-            user_ip: forwarded.map_or_else(|| peer.ip().to_string(), |ip| ip.trim().to_owned()),
-            location: request.header("x-location").map(str::to_owned),
-            carry: Vec::new(),
-        };
+        let hello = self.hello(index, request);
         let unread = std::mem::take(&mut exchange.input);
         // Answers to requests before this one may still wait.
         let waiting = self.connections.get(index).and_then(|found| found.outbox.as_ref());
         let mut response = waiting.map_or_else(Vec::new, |outbox| outbox.unsent());
         accept.write_response(&[], &mut response);
         let Some(connection) = self.remove_connection(index) else { return };
+        let Some(socket) = connection.socket else { return };
         self.place(Box::new(Adoption {
-            socket: connection.socket,
+            socket,
             listener: connection.listener,
-            protocol,
+            door,
             key,
             hello,
             response,
             unread,
         }));
+    }
+
+    /// Who asks for a seat.
+    pub(super) fn hello(&self, index: u32, request: &Request<'_>) -> Hello {
+        let peer = self.peer_address(index);
+        let forwarded = request.header("x-forwarded-for").and_then(|all| all.split(',').next());
+        Hello {
+            target: request.target.to_owned(),
+            peer: peer.to_string(),
+            user_ip: forwarded.map_or_else(|| peer.ip().to_string(), |ip| ip.trim().to_owned()),
+            location: request.header("x-location").map(str::to_owned),
+            carry: Vec::new(),
+        }
+    }
+
+    /// A connection comes with a request that is this shard's to answer.
+    pub(super) fn on_rerouted(&mut self, reroute: Reroute<T::Socket>) {
+        let Reroute { socket, listener, unread, unsent, input_ended } = reroute;
+        let mut exchange = Exchange::new(self.now.at);
+        (exchange.input, exchange.input_ended) = (unread, input_ended);
+        let phase = Phase::Http(Box::new(exchange));
+        let index = self.insert_connection(Some(socket), listener, phase);
+        if !unsent.is_empty() {
+            self.push_raw(index, &unsent);
+        }
+        self.advance_http(index);
+        self.read_on(index);
     }
 
     /// Everything queued on an HTTP connection is sent: a download reads on, the next request may
@@ -446,8 +495,7 @@ impl<T: Transport> Shard<T> {
         name: String,
         what: &str,
     ) {
-        let Some(connection) = self.connections.get(index) else { return };
-        let is_here = self.peer_address(&connection.socket).ip().to_canonical().is_loopback();
+        let is_here = self.peer_address(index).ip().to_canonical().is_loopback();
         let is_relayed = ["x-forwarded-for", "forwarded", "via", "origin"]
             .iter()
             .any(|header| request.header(header).is_some());

@@ -58,7 +58,7 @@ impl<T: Transport> Shard<T> {
         }
         match &connection.phase {
             Phase::Member(seat) => self.check_seat(index, connection, seat),
-            Phase::Http(_) | Phase::Moving(_) | Phase::Closing { .. } => {
+            Phase::Http(_) | Phase::Moving(_) | Phase::Probing(_) | Phase::Closing { .. } => {
                 assert_eq!(connection.cursor, None);
             }
             Phase::Busy => panic!("a connection is busy between two turns"),
@@ -70,7 +70,16 @@ impl<T: Transport> Shard<T> {
             panic!("a member outlived its session");
         };
         assert_eq!(session.members.get(seat.place as usize), Some(&index));
-        assert!(connection.armed || connection.paused != 0, "a member is not read from");
+        let is_polling = connection.socket.is_none();
+        assert_eq!(is_polling, connection.engine.as_ref().is_some_and(|e| e.is_polling()));
+        assert!(
+            connection.armed || connection.paused != 0 || is_polling,
+            "a member is not read from"
+        );
+        if is_polling {
+            let parked = connection.engine.as_ref().is_some_and(|engine| engine.is_parked());
+            assert_eq!(connection.blocked, !parked, "a poll that waits is its writability");
+        }
         if let Some(cursor) = connection.cursor {
             assert!(session.history.tail() <= cursor && cursor <= session.history.head());
             let caught_up = cursor == session.history.head();

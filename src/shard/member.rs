@@ -69,9 +69,10 @@ impl<T: Transport> Shard<T> {
 
     /// Applies one message or control frame; whether it counts as a message.
     fn on_incoming(&mut self, index: u32, session: u32, incoming: Incoming<'_>) -> bool {
-        let message = match incoming {
-            Incoming::Text(text) => Message::Text(text),
-            Incoming::Binary(bytes) => Message::Binary(bytes),
+        let result = match incoming {
+            Incoming::Text(text) if self.is_engine(index) => self.on_packet(index, session, text),
+            Incoming::Text(text) => self.apply_message(index, session, Message::Text(text)),
+            Incoming::Binary(bytes) => self.apply_message(index, session, Message::Binary(bytes)),
             Incoming::Ping(payload) => {
                 self.push_frame(index, FrameKind::Pong, payload);
                 return true;
@@ -86,14 +87,28 @@ impl<T: Transport> Shard<T> {
                 return false;
             }
         };
-        self.counters.messages_in.increment();
-        let member = member_id(index);
-        let result = self.call(session, |machine, fx| machine.on_message(member, message, fx));
-        if let Some(Err(close)) = result {
+        if let Err(close) = result {
             self.counters.violations.increment();
             self.close_member(index, close);
         }
         true
+    }
+
+    /// Hands a message to the machine; an error ends the member.
+    pub(super) fn apply_message(
+        &mut self,
+        index: u32,
+        session: u32,
+        message: Message<'_>,
+    ) -> Result<(), Close> {
+        self.counters.messages_in.increment();
+        let member = member_id(index);
+        let result = self.call(session, |machine, fx| machine.on_message(member, message, fx));
+        result.unwrap_or(Ok(()))
+    }
+
+    fn is_engine(&self, index: u32) -> bool {
+        self.connections.get(index).is_some_and(|connection| connection.engine.is_some())
     }
 
     fn on_violation(&mut self, index: u32, violation: Violation) {
@@ -217,7 +232,7 @@ impl<T: Transport> Shard<T> {
         }
     }
 
-    fn session_of(&mut self, index: u32, generation: u32) -> Option<u32> {
+    pub(super) fn session_of(&mut self, index: u32, generation: u32) -> Option<u32> {
         let (present, seat) = self.seat_of(index)?;
         (present == generation).then_some(seat.session)
     }

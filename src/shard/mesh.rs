@@ -6,7 +6,7 @@
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
-use super::handoff::Adoption;
+use super::handoff::{Adoption, Reroute};
 use super::tell::Tell;
 use super::transfer::Arrival;
 use crate::net::ring::Socket;
@@ -22,6 +22,8 @@ pub const INBOX_ITEMS_MAX: usize = 4096;
 pub enum Item<S = Socket> {
     /// Take over this connection.
     Adopt(Box<Adoption<S>>),
+    /// Answer the request of this connection.
+    Reroute(Box<Reroute<S>>),
     /// Let this member enter a session.
     Arrive(Box<Arrival<S>>),
     /// Tell a session something.

@@ -19,6 +19,7 @@
 mod connections;
 mod drain;
 mod effects;
+mod engine;
 pub mod fallen;
 mod files;
 mod flush;
@@ -137,6 +138,8 @@ pub struct Shard<T: Transport> {
     fallen: fallen::Fallen,
     /// Of each protocol that has had a session here.
     limits: Vec<(&'static str, Rc<protocol::Limits>)>,
+    /// Of each Engine.IO entrance that was asked for here.
+    engines: Vec<(&'static protocol::Entrance, Arc<protocol::EngineIo>)>,
     /// Questions to other shards that are not fully answered.
     questions: http::Questions,
     draining: bool,
@@ -157,6 +160,10 @@ pub struct Shard<T: Transport> {
     dirty_sessions: Vec<u32>,
     sent: Vec<Sent>,
     planned: Vec<(u32, usize)>,
+
+    /// What one who polls is sent, as frames and as a payload.
+    frames: Vec<u8>,
+    payload: Vec<u8>,
 
     // Memory that idle connections and sessions do not hold.
     rings: RingPool,
@@ -221,6 +228,7 @@ impl<T: Transport> Shard<T> {
             journaling,
             fallen: fallen::Fallen::default(),
             limits: Vec::new(),
+            engines: Vec::new(),
             questions: http::Questions::default(),
             draining: false,
             stores_pending: 0,
@@ -231,6 +239,8 @@ impl<T: Transport> Shard<T> {
             dirty_sessions: Vec::new(),
             sent: Vec::new(),
             planned: Vec::new(),
+            frames: Vec::new(),
+            payload: Vec::new(),
             rings: RingPool::default(),
             assemblies: AssemblyPool::default(),
             outboxes: Vec::new(),
@@ -258,12 +268,17 @@ impl<T: Transport> Shard<T> {
         self.random.next_u64()
     }
 
-    fn insert_connection(&mut self, socket: T::Socket, listener: u16, phase: Phase) -> u32 {
+    /// A connection; without a socket that of a member that polls.
+    fn insert_connection(&mut self, socket: Option<T::Socket>, listener: u16, phase: Phase) -> u32 {
+        if socket.is_none() {
+            self.counters.polling.increment();
+        }
         let timer = self.wheel.add(Timer::Connection(self.connections.next_index()));
         self.counters.connections.increment();
         let at = self.now.at;
         self.connections.insert(Connection {
             socket,
+            engine: None,
             phase,
             outbox: None,
             cursor: None,
@@ -286,11 +301,16 @@ impl<T: Transport> Shard<T> {
         let mut connection = self.connections.remove(index)?;
         self.wheel.remove(connection.timer);
         self.counters.connections.decrement();
+        if connection.socket.is_none() {
+            self.counters.polling.decrement();
+        }
         if let Some(outbox) = connection.outbox.take() {
             self.give_outbox(outbox);
         }
-        if let Phase::Http(exchange) = &connection.phase {
-            self.abandon(exchange);
+        match &mut connection.phase {
+            Phase::Http(exchange) => self.abandon(exchange),
+            Phase::Probing(probe) if !probe.has_moved() => self.abandon_probe(probe),
+            _ => {}
         }
         Some(connection)
     }
@@ -302,8 +322,13 @@ impl<T: Transport> Shard<T> {
             return;
         }
         self.leave(index, 1006);
-        if let Some(connection) = self.remove_connection(index) {
-            self.net.end(connection.socket);
+        if let Some(mut connection) = self.remove_connection(index) {
+            if let Some(socket) = connection.socket.take() {
+                self.net.end(socket);
+            }
+            if let Some(engine) = connection.engine {
+                self.end_engine(*engine);
+            }
         }
     }
 
@@ -347,7 +372,7 @@ impl<T: Transport> Shard<T> {
                 self.sessions.get(seat.session).map_or(0, |session| session.history.head())
             }
             Some(Phase::Closing { .. }) => Position::MAX,
-            Some(Phase::Http(_) | Phase::Moving(_) | Phase::Busy) | None => 0,
+            Some(Phase::Http(_) | Phase::Moving(_) | Phase::Probing(_) | Phase::Busy) | None => 0,
         }
     }
 
@@ -367,17 +392,28 @@ impl<T: Transport> Shard<T> {
         if connection.armed || connection.paused != 0 {
             return;
         }
+        let queued = connection.outbox.as_ref().map_or(0, |outbox| outbox.queued_bytes());
         let how = match &connection.phase {
-            // A peer that does not read its answers is not read from.
-            Phase::Http(exchange) if !exchange.wants_input() || connection.blocked => return,
-            Phase::Http(_) => Receive::Once,
+            // A peer that does not read its answers is not read from. Nothing is in the kernel's
+            // hands, either, when a request that waits for that moves the connection.
+            Phase::Http(exchange)
+                if !exchange.wants_input()
+                    || connection.blocked
+                    || queued > http::ANSWERS_BYTES_MAX =>
+            {
+                return;
+            }
+            // It has moved: the socket is the member's as soon as everything is sent.
+            Phase::Probing(probe) if probe.has_moved() => return,
+            Phase::Http(_) | Phase::Probing(_) => Receive::Once,
             Phase::Member(_) | Phase::Moving(_) | Phase::Closing { .. } => Receive::Stream,
             Phase::Busy => return,
         };
+        let token = connection.token(index);
+        let Some(socket) = &mut connection.socket else { return };
         connection.armed = true;
         connection.stopping = false;
-        let token = connection.token(index);
-        self.net.receive(&mut connection.socket, token, how);
+        self.net.receive(socket, token, how);
     }
 
     /// Stops reading for the reason `why` (a `PAUSED_` constant).
@@ -397,6 +433,7 @@ impl<T: Transport> Shard<T> {
         connection.paused &= !why;
         connection.heard = self.now.at;
         self.read_on(index);
+        self.answer_post(index);
         self.set_connection_timer(index);
     }
 

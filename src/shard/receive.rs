@@ -21,7 +21,7 @@ impl<T: Transport> Shard<T> {
             return;
         }
         let exchange = Box::new(Exchange::new(self.now.at));
-        let index = self.insert_connection(socket, listener, Phase::Http(exchange));
+        let index = self.insert_connection(Some(socket), listener, Phase::Http(exchange));
         self.set_connection_timer(index);
         self.read_on(index);
     }
@@ -58,6 +58,7 @@ impl<T: Transport> Shard<T> {
                 self.keep_unread(index, &bytes);
                 self.pause(index, PAUSED_MOVING);
             }
+            Phase::Probing(_) => self.on_probe_bytes(index, &mut bytes),
             Phase::Http(exchange) => {
                 exchange.input.extend_from_slice(&bytes);
                 drop(bytes);
@@ -87,6 +88,7 @@ impl<T: Transport> Shard<T> {
             (End::Stopped, _) => self.read_on(index),
             // It leaves the session that it enters.
             (_, Phase::Moving(moving)) => moving.ended = Some(why),
+            (_, Phase::Http(exchange)) if exchange.needs_peer() => self.drop_connection(index),
             // A client may say that it sends no more and still wait for its answer.
             (End::Eof, Phase::Http(exchange)) if unsent || exchange.is_answering() => {
                 exchange.input_ended = true;

@@ -1,6 +1,6 @@
 //! What a path means on a listener. Pure.
 
-use crate::protocol::{DropIn, Entrance, PROTOCOLS, Pages, Protocol, croquet, gallery};
+use crate::protocol::{DropIn, Entrance, PROTOCOLS, Pages, Protocol, Wire, croquet, gallery};
 
 /// What a listener serves.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +23,10 @@ impl Profile {
     pub(super) fn serves(self, protocol: &Protocol) -> bool {
         match self {
             Self::All => !protocol.entrances.is_empty(),
-            Self::Only(served, _) => served.name == protocol.name,
+            Self::Only(served, drop_in) => {
+                let mut others = drop_in.others.iter().map(|(other, _)| *other);
+                served.name == protocol.name || others.any(|other| other.name == protocol.name)
+            }
         }
     }
 }
@@ -32,7 +35,7 @@ impl Profile {
 #[derive(Clone, Copy, Debug)]
 pub enum Route<'a> {
     /// A seat in a session of this protocol, found by what follows its entrance in the path; only
-    /// with an upgrade.
+    /// with an upgrade, unless the entrance is Engine.IO's.
     Session(&'static Protocol, &'static Entrance, &'a str),
     /// A file; its path is still percent-encoded.
     File(&'a str),
@@ -69,18 +72,22 @@ pub enum Route<'a> {
 pub fn route<'a>(profile: Profile, path: &'a str, upgrade: bool) -> Route<'a> {
     match profile {
         Profile::All => common(path, upgrade),
-        Profile::Only(protocol, drop_in) if upgrade => {
-            enter(protocol, drop_in.entrances, path).unwrap_or(Route::NotFound)
+        Profile::Only(protocol, drop_in) => {
+            let own = std::iter::once((protocol, drop_in.entrances));
+            let entered = enter_any(own.chain(drop_in.others.iter().copied()), path);
+            if upgrade {
+                return entered.unwrap_or(Route::NotFound);
+            }
+            entered.filter(may_poll).unwrap_or_else(|| page(drop_in.pages, path))
         }
-        Profile::Only(_, drop_in) => page(drop_in.pages, path),
     }
 }
 
 /// The listener that serves every protocol.
 fn common(path: &str, upgrade: bool) -> Route<'_> {
-    let entered = PROTOCOLS.iter().find_map(|protocol| enter(protocol, protocol.entrances, path));
-    match entered {
-        Some(found) if upgrade => return found,
+    let all = PROTOCOLS.iter().map(|&protocol| (protocol, protocol.entrances));
+    match enter_any(all, path) {
+        Some(found) if upgrade || may_poll(&found) => return found,
         Some(Route::Session(Protocol { drop_ins: [original, ..], .. }, _, rest)) => {
             return page(original.pages, rest);
         }
@@ -109,15 +116,21 @@ fn common_page(path: &str) -> Route<'_> {
     }
 }
 
-fn enter<'a>(
-    protocol: &'static Protocol,
-    entrances: &'static [Entrance],
+/// The first entrance that a path goes through.
+fn enter_any<'a>(
+    all: impl Iterator<Item = (&'static Protocol, &'static [Entrance])>,
     path: &'a str,
 ) -> Option<Route<'a>> {
-    let session = |entrance: &'static Entrance| {
+    let mut doors =
+        all.flat_map(|(protocol, entrances)| entrances.iter().map(move |found| (protocol, found)));
+    doors.find_map(|(protocol, entrance)| {
         entrance.rest(path).map(|rest| Route::Session(protocol, entrance, rest))
-    };
-    entrances.iter().find_map(session)
+    })
+}
+
+/// Engine.IO's clients may come without an upgrade.
+fn may_poll(route: &Route<'_>) -> bool {
+    matches!(route, Route::Session(_, Entrance { wire: Wire::EngineIo(_), .. }, _))
 }
 
 fn croquet_page(path: &str) -> Route<'_> {

@@ -15,6 +15,10 @@ use crate::session::frame::FrameKind;
 const PROGRESS_MAX: Duration = Duration::from_secs(10);
 /// Time for a closing connection to take its last bytes and go.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
+/// Time for a member that polls to ask for its last bytes (specs: socketio §4).
+const POLL_CLOSE_MAX: Duration = Duration::from_secs(30);
+/// Time for a client to move to a WebSocket that it has opened (specs: socketio §1).
+const UPGRADE_MAX: Duration = Duration::from_secs(10);
 
 impl<T: Transport> Shard<T> {
     /// Sets a connection's timer to what is due first.
@@ -22,7 +26,8 @@ impl<T: Transport> Shard<T> {
         let Some(connection) = self.connections.get(index) else { return };
         let due = match &connection.phase {
             Phase::Http(exchange) => Some(exchange.deadline),
-            Phase::Closing { .. } => Some(connection.since + CLOSE_MAX),
+            Phase::Closing { .. } => Some(connection.since + self.time_to_close(connection)),
+            Phase::Probing(_) => Some(connection.since + UPGRADE_MAX),
             Phase::Member(seat) => {
                 let session = self.sessions.get(seat.session);
                 session.and_then(|session| member_due(connection, seat, session, self.now.at))
@@ -38,11 +43,21 @@ impl<T: Transport> Shard<T> {
         let Some(connection) = self.connections.get(index) else { return };
         match &connection.phase {
             Phase::Member(_) => self.on_member_timer(index),
-            Phase::Closing { .. } if now >= connection.since + CLOSE_MAX => {
+            Phase::Closing { .. } if now >= connection.since + self.time_to_close(connection) => {
                 self.drop_connection(index);
             }
+            Phase::Probing(_) if now >= connection.since + UPGRADE_MAX => self.end_probe(index),
             Phase::Http(exchange) if now >= exchange.deadline => self.on_http_deadline(index),
             _ => self.set_connection_timer(index),
+        }
+    }
+
+    /// How long a closing connection has to take its last bytes.
+    fn time_to_close(&self, connection: &Connection<T::Socket>) -> Duration {
+        match connection.socket {
+            Some(_) => CLOSE_MAX,
+            None if self.draining => Duration::ZERO,
+            None => POLL_CLOSE_MAX,
         }
     }
 
@@ -53,19 +68,24 @@ impl<T: Transport> Shard<T> {
         let paused = connection.paused;
         let Phase::Member(seat) = &connection.phase else { return };
         let Some(session) = self.sessions.get(seat.session) else { return };
-        let mut stuck = connection.blocked && now.at >= connection.progress + PROGRESS_MAX;
+        let is_polling = connection.socket.is_none();
+        let mut stuck =
+            connection.blocked && !is_polling && now.at >= connection.progress + PROGRESS_MAX;
         if stuck && !connection.has_lasting_output(&session.history) {
             // As when its session says something, see `trim_history`.
             connection.progress = now.at;
             stuck = false;
         }
-        let Phase::Member(seat) = &mut connection.phase else { return };
         let (protocol, rate) = (session.protocol, session.limits.messages_per_second_max);
         let liveness = &protocol.liveness;
         if stuck {
             self.counters.slow_closed.increment();
             return self.close_member(index, protocol.slow);
         }
+        if !self.beat(index) {
+            return;
+        }
+        let Some((_, seat)) = self.seat_of(index) else { return };
         // Who is not read from cannot be heard.
         if let Some((limit, close)) = liveness.silence
             && paused == 0
@@ -136,7 +156,9 @@ fn member_due<S>(
         ping.map(|after| connection.heard + after),
         silence.map(|(limit, _)| connection.heard + limit),
         join.map(|(limit, _)| connection.since + limit),
-        connection.blocked.then(|| connection.progress + PROGRESS_MAX),
+        (connection.blocked && connection.socket.is_some())
+            .then(|| connection.progress + PROGRESS_MAX),
+        connection.engine.as_ref().map(|engine| engine.due()),
         (connection.paused & PAUSED_RATE != 0).then(|| now + rate_wait()),
     ]
     .into_iter()

@@ -12,12 +12,15 @@
 
 use super::Shard;
 use super::connections::{Connection, PAUSED_MOVING, Phase, Seat};
+use super::engine::Engine;
 use super::passage::Passage;
 use crate::codec::websocket::Decoder;
 use crate::net::{End, Transport};
 use crate::protocol::{Hello, Limits, Protocol};
 use crate::session::{Close, Instant, Outbox, Position};
 
+/// How a member goes that has no socket to be moved.
+const CANNOT_MOVE: Close = Close::new(1011, "a member that polls cannot move");
 /// How a member is told to go for which there is no room on its way.
 const OVERLOADED: Close = Close::new(1013, "too many members are moving; try again");
 
@@ -43,6 +46,7 @@ pub(super) struct Move {
 #[derive(Debug)]
 pub struct Arrival<S> {
     socket: S,
+    engine: Option<Box<Engine>>,
     listener: u16,
     moving: Box<Move>,
     outbox: Option<Box<Outbox>>,
@@ -53,6 +57,11 @@ pub struct Arrival<S> {
 impl<T: Transport> Shard<T> {
     /// Sends a member to the session `key`. It is still sent what its old session said up to `at`.
     pub(super) fn transfer(&mut self, index: u32, key: String, carry: Vec<u8>, at: Position) {
+        if self.connections.get(index).is_some_and(|connection| connection.socket.is_none()) {
+            // See `Machine::on_upgraded`.
+            debug_assert!(false, "a member that polls stays where it is");
+            return self.close_member(index, CANNOT_MOVE);
+        }
         let Some(seat) = self.take_seat(index, Phase::Busy) else { return };
         self.carry_output_over(index, seat.session, at);
         let Some(session) = self.sessions.get(seat.session) else { return };
@@ -117,8 +126,7 @@ impl<T: Transport> Shard<T> {
         };
         connection.since = now;
         connection.paused &= !PAUSED_MOVING;
-        let Some(connection) = self.connections.get(index) else { return };
-        let peer = self.peer_address(&connection.socket).to_string();
+        let peer = self.peer_address(index).to_string();
         let Move { protocol, key, carry, depends, seat, unread, read, ended } = *moving;
         self.counters.transfers.increment();
         self.enter(index, protocol, key, seat, Hello { peer, carry, ..Hello::default() });
@@ -163,19 +171,21 @@ impl<T: Transport> Shard<T> {
         let connection = self.connections.get_mut(index).filter(|connection| !connection.armed)?;
         let outbox = connection.outbox.take();
         let connection = self.remove_connection(index)?;
-        let Connection { mut socket, listener, phase, heard, paused, .. } = connection;
+        let Connection { socket, engine, listener, phase, heard, paused, .. } = connection;
+        let mut socket = socket?;
         let Phase::Moving(moving) = phase else {
             unreachable!("who is in the queue is moving");
         };
         self.net.release(&mut socket);
-        Some(Box::new(Arrival { socket, listener, moving, outbox, heard, paused }))
+        Some(Box::new(Arrival { socket, engine, listener, moving, outbox, heard, paused }))
     }
 
     fn unpack(&mut self, arrival: Arrival<T::Socket>) -> u32 {
-        let Arrival { socket, listener, moving, outbox, heard, paused } = arrival;
-        let index = self.insert_connection(socket, listener, Phase::Moving(moving));
+        let Arrival { socket, engine, listener, moving, outbox, heard, paused } = arrival;
+        let index = self.insert_connection(Some(socket), listener, Phase::Moving(moving));
         if let Some(connection) = self.connections.get_mut(index) {
             (connection.outbox, connection.heard, connection.paused) = (outbox, heard, paused);
+            connection.engine = engine;
         }
         self.mark_dirty(index);
         index

@@ -68,6 +68,7 @@ impl<T: Transport> Shard<T> {
             let Some(item) = self.inbox.next() else { return taken > 0 };
             match item {
                 Item::Adopt(adoption) => self.adopt(*adoption),
+                Item::Reroute(reroute) => self.on_rerouted(*reroute),
                 Item::Arrive(arrival) => self.arrive(*arrival),
                 Item::Tell(tell) => self.on_tell(*tell),
                 Item::Storage(answer) => self.on_storage(answer),

@@ -87,7 +87,7 @@ fn write_framing(out: &mut Vec<u8>, body: BodyKind) {
     }
 }
 
-fn may_have_body(status: u16) -> bool {
+pub(crate) fn may_have_body(status: u16) -> bool {
     !matches!(status, 100..=199 | 204 | 304)
 }
 

@@ -133,13 +133,14 @@ impl Default for Config {
 /// The Croquet reflector.
 pub static PROTOCOL: Protocol = Protocol {
     name: "croquet",
-    entrances: &[Entrance { path: "/reflector/", session_key }],
+    entrances: &[Entrance::new("/reflector/", session_key)],
     drop_ins: &[DropIn {
         name: "croquet",
         summary: "Croquet reflector and file server",
         port: 9090,
         pages: Pages::Croquet,
-        entrances: &[Entrance { path: "/", session_key }],
+        entrances: &[Entrance::new("/", session_key)],
+        others: &[],
     }],
     open: |open| Box::new(machine::Reflector::new(open)),
     journaled: true,

@@ -2,17 +2,23 @@
 //!
 //! Only served under `--as conformance`.
 
+use std::time::Duration;
+
 use crate::session::frame::FrameKind;
 use crate::session::{Close, Effects, Instant, MemberId};
 
-use super::{DropIn, Entrance, Hello, Limits, Liveness, Machine, Message, Pages, Protocol};
+use super::{
+    Config, DropIn, EngineIo, Entrance, Hello, Limits, Liveness, Machine, Message, Pages, Protocol,
+};
 
 /// The echo endpoint of `--as conformance`.
-pub static PROTOCOL: Protocol = Protocol {
+pub static PROTOCOL: Protocol = WEBSOCKET;
+
+const WEBSOCKET: Protocol = Protocol {
     name: "echo",
     entrances: &[],
     drop_ins: &[],
-    open: |_| Box::new(Echo { members: 0 }),
+    open: |_| Box::new(Echo { members: 0, prefix: b"" }),
     journaled: false,
     // The suites' largest message has 16 MiB, their most fragmented one 65,536 fragments.
     limits: |_| Limits {
@@ -26,18 +32,48 @@ pub static PROTOCOL: Protocol = Protocol {
     restart: Close::new(1012, "service restart"),
 };
 
+/// The same for clients of Engine.IO.
+pub static ENGINE: Protocol = Protocol {
+    name: "engine-echo",
+    open: |_| Box::new(Echo { members: 0, prefix: b"4" }),
+    limits: |_| Limits {
+        message_bytes_max: 1_000_000,
+        fragments_max: 1024,
+        lag_bytes_max: 16 << 20,
+        messages_per_second_max: u32::MAX,
+    },
+    ..WEBSOCKET
+};
+
 /// What public conformance suites presume: never part of the common listener.
 pub static CONFORMANCE: DropIn = DropIn {
     name: "conformance",
-    summary: "echo endpoint for conformance suites",
+    summary: "echo endpoints for conformance suites",
     port: 9001,
     pages: Pages::Common,
-    entrances: &[Entrance { path: "/echo", session_key: |_| Ok("echo".to_owned()) }],
+    entrances: &[Entrance::new("/echo", key)],
+    others: &[(&ENGINE, &[Entrance::engine_io("/engine.io/", key, engine_of_suites)])],
 };
+
+/// All echo together: nobody hears anybody else.
+fn key(_: &str) -> Result<String, Close> {
+    Ok("echo".to_owned())
+}
+
+/// What the suites presume of servers of Engine.IO and Socket.IO.
+pub(super) fn engine_of_suites(_: &Config) -> EngineIo {
+    EngineIo {
+        ping_interval: Duration::from_millis(300),
+        ping_timeout: Duration::from_millis(200),
+        ..EngineIo::default()
+    }
+}
 
 #[derive(Debug)]
 struct Echo {
     members: usize,
+    /// What a text message begins with on the wire.
+    prefix: &'static [u8],
 }
 
 impl Machine for Echo {
@@ -53,7 +89,9 @@ impl Machine for Echo {
         fx: &mut Effects<'_>,
     ) -> Result<(), Close> {
         match message {
-            Message::Text(text) => fx.reply(member, FrameKind::Text, &[text.as_bytes()]),
+            Message::Text(text) => {
+                fx.reply(member, FrameKind::Text, &[self.prefix, text.as_bytes()])
+            }
             Message::Binary(bytes) => fx.reply(member, FrameKind::Binary, &[bytes]),
         }
         Ok(())

@@ -165,13 +165,14 @@ impl Default for Config {
 /// The Gallery Viewer server.
 pub static PROTOCOL: Protocol = Protocol {
     name: "gallery",
-    entrances: &[Entrance { path: "/gallery", session_key }],
+    entrances: &[Entrance::new("/gallery", session_key)],
     drop_ins: &[DropIn {
         name: "gallery",
         summary: "Gallery Viewer rooms",
         port: 8080,
         pages: Pages::Gallery,
-        entrances: &[Entrance { path: "/", session_key }],
+        entrances: &[Entrance::new("/", session_key)],
+        others: &[],
     }],
     open,
     journaled: true,

@@ -113,27 +113,23 @@ impl Default for Config {
 /// Documents of Yjs.
 pub static PROTOCOL: Protocol = Protocol {
     name: "yjs",
-    entrances: &[
-        Entrance { path: "/yjs/", session_key: room_of_path },
-        Entrance { path: "/ws", session_key: lobby_of_path },
-    ],
+    entrances: &[Entrance::new("/yjs/", room_of_path), Entrance::new("/ws", lobby_of_path)],
     drop_ins: &[
         DropIn {
             name: "yjs",
             summary: "Yjs documents, as y-websocket's server",
             port: 1234,
             pages: Pages::YWebsocket,
-            entrances: &[Entrance { path: "/", session_key: room_of_path }],
+            entrances: &[Entrance::new("/", room_of_path)],
+            others: &[],
         },
         DropIn {
             name: "zeal",
             summary: "Yjs documents, as Zeal's CRDT server",
             port: 8080,
             pages: Pages::Zeal,
-            entrances: &[
-                Entrance { path: "/ws", session_key: lobby_of_path },
-                Entrance { path: "/yjs/", session_key: room_of_path },
-            ],
+            entrances: &[Entrance::new("/ws", lobby_of_path), Entrance::new("/yjs/", room_of_path)],
+            others: &[],
         },
     ],
     open,

@@ -1,6 +1,7 @@
 //! Whole turns of whole shards over a network of vectors.
 
 mod chunking;
+mod engine;
 mod fallen;
 mod holding;
 mod ledger;

@@ -13,7 +13,8 @@ use bytes::Bytes;
 
 use super::ledger::{self, Place};
 use crate::protocol::{
-    DropIn, Entrance, Hello, Limits, Liveness, Machine, Message, Pages, Protocol,
+    Config, DropIn, EngineIo, Entrance, Hello, Limits, Liveness, Machine, Message, Origins, Pages,
+    Protocol,
 };
 use crate::session::effects::RecordName;
 use crate::session::frame::{FrameKind, Header};
@@ -37,7 +38,11 @@ pub(super) static PROTOCOL: Protocol = Protocol {
         summary: "a protocol for tests",
         port: 1,
         pages: Pages::Croquet,
-        entrances: &[Entrance { path: "/", session_key }],
+        entrances: &[
+            Entrance::engine_io("/io/", session_key, engine_io),
+            Entrance::new("/", session_key),
+        ],
+        others: &[],
     }],
     journaled: true,
     open: |open| Box::new(Talk::new(open.key)),
@@ -56,6 +61,16 @@ pub(super) static PROTOCOL: Protocol = Protocol {
     slow: SLOW,
     restart: RESTART,
 };
+
+/// What clients of Engine.IO are told. What members are sent does not begin with a packet's type,
+/// which nobody here misses.
+fn engine_io(_: &Config) -> EngineIo {
+    EngineIo {
+        ping_interval: Duration::from_millis(300),
+        ping_timeout: Duration::from_millis(200),
+        origins: Origins { allowed: vec!["http://friend".to_owned()], only: true },
+    }
+}
 
 fn session_key(rest: &str) -> Result<String, Close> {
     match rest.split('/').nth(1) {
