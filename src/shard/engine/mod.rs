@@ -14,7 +14,11 @@ mod heartbeat;
 mod polling;
 mod upgrade;
 
+use std::io::Write as _;
 use std::sync::Arc;
+
+use flate2::Compression;
+use flate2::write::{GzEncoder, ZlibEncoder};
 
 use super::Shard;
 use super::handoff::{Adoption, Reroute};
@@ -64,7 +68,19 @@ struct Polling {
 pub(super) struct Form {
     /// The origin whose pages may read the answer.
     origin: Option<String>,
+    /// How the client would like it to be compressed.
+    coding: Option<Coding>,
 }
+
+/// A compression that clients know (RFC 9110 §8.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Coding {
+    Gzip,
+    Deflate,
+}
+
+/// Answers to polls of so many bytes are compressed for those who like it (specs: socketio §4).
+const COMPRESSED_BYTES_MIN: usize = 1024;
 
 /// Where a request goes in.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +104,10 @@ impl<T: Transport> Shard<T> {
     ) {
         let settings = self.engine_settings(door.entrance);
         let origin = request.header("origin");
-        let form = Form { origin: settings.origins.allow(origin).map(str::to_owned) };
+        let form = Form {
+            origin: settings.origins.allow(origin).map(str::to_owned),
+            coding: Coding::wanted(request),
+        };
         if request.method == "OPTIONS" {
             self.skip_body_of(index, exchange, request);
             return self.answer_preflight(index, exchange, request, &form);
@@ -105,7 +124,8 @@ impl<T: Transport> Shard<T> {
             return self.answer_and_close(index, refusal.status(), refusal.message());
         }
         self.skip_body_of(index, exchange, request);
-        let form = Form { origin: settings.origins.allow(origin).map(str::to_owned) };
+        let origin = settings.origins.allow(origin).map(str::to_owned);
+        let form = Form { origin, coding: None };
         self.refuse_engine(index, exchange, refusal, &form);
     }
 
@@ -334,7 +354,14 @@ impl<T: Transport> Shard<T> {
     ) {
         let mut headers = form.headers();
         headers.extend([("Content-Type", content_type), ("Cache-Control", "no-store")]);
-        self.answer_with(index, exchange, status, &headers, body);
+        match form.coding.filter(|_| body.len() >= COMPRESSED_BYTES_MIN) {
+            Some(coding) => {
+                headers.extend([("Content-Encoding", coding.name()), ("Vary", "Accept-Encoding")]);
+                let body = coding.compress(body);
+                self.answer_with(index, exchange, status, &headers, &body);
+            }
+            None => self.answer_with(index, exchange, status, &headers, body),
+        }
     }
 
     fn answer_with(
@@ -384,6 +411,37 @@ impl Form {
                 ("Vary", "Origin"),
             ],
         }
+    }
+}
+
+impl Coding {
+    /// What a request asks for first, of what there is. What it refuses it does not name.
+    fn wanted(request: &Request<'_>) -> Option<Self> {
+        let named = |name| request.has_token("accept-encoding", name);
+        let gzip = named("gzip").then_some(Self::Gzip);
+        gzip.or_else(|| named("deflate").then_some(Self::Deflate))
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+        }
+    }
+
+    fn compress(self, body: &[u8]) -> Vec<u8> {
+        let (out, level) = (Vec::new(), Compression::fast());
+        let compressed = match self {
+            Self::Gzip => {
+                let mut encoder = GzEncoder::new(out, level);
+                encoder.write_all(body).and_then(|()| encoder.finish())
+            }
+            Self::Deflate => {
+                let mut encoder = ZlibEncoder::new(out, level);
+                encoder.write_all(body).and_then(|()| encoder.finish())
+            }
+        };
+        compressed.expect("a vector takes every byte")
     }
 }
 

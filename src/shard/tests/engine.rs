@@ -468,6 +468,42 @@ fn pages_of_strangers_are_refused() {
 }
 
 #[test]
+fn long_answers_are_compressed_for_those_who_like_it() {
+    use std::io::Read as _;
+    for (accepts, coding) in [("gzip, deflate", "gzip"), ("deflate", "deflate"), ("br", "")] {
+        let mut world = World::new(Setup::new(TALK));
+        let client = Poller::open(&mut world, 0, "/io/room");
+        let accept = format!("Accept-Encoding: {accepts}\r\n");
+        for (bytes, is_long) in [(100, false), (5_000, true)] {
+            client.post(&mut world, &format!("4long {bytes}"));
+            request(&world, client.polls, "GET", &client.target(), &accept);
+            world.settle();
+            let bytes_of_answer = world.network.take(client.polls);
+            let head_end = bytes_of_answer.windows(4).position(|at| at == b"\r\n\r\n").unwrap();
+            let (head, body) = bytes_of_answer.split_at(head_end + 4);
+            let head = std::str::from_utf8(head).unwrap();
+            assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{head}");
+            let is_compressed = is_long && !coding.is_empty();
+            let header = format!("Content-Encoding: {coding}\r\n");
+            assert_eq!(head.contains("Content-Encoding"), is_compressed, "{head}");
+            assert!(!is_compressed || head.contains(&header) && body.len() < 200);
+            let mut text = String::new();
+            let read = match coding {
+                "gzip" if is_compressed => {
+                    flate2::read::GzDecoder::new(body).read_to_string(&mut text)
+                }
+                "deflate" if is_compressed => {
+                    flate2::read::ZlibDecoder::new(body).read_to_string(&mut text)
+                }
+                _ => (&*body).read_to_string(&mut text),
+            };
+            read.expect("it can be read");
+            assert_eq!(text, format!("0: {}", "l".repeat(bytes)));
+        }
+    }
+}
+
+#[test]
 fn a_process_that_stops_tells_those_who_poll() {
     let mut world = World::new(Setup::new(TALK));
     let waits = Poller::open(&mut world, 0, "/io/room");
