@@ -515,3 +515,184 @@ fn a_process_that_stops_tells_those_who_poll() {
     world.pass(ms(2_100));
     assert!(world.shards.iter().all(|shard| shard.is_done()));
 }
+
+mod random {
+    //! Clients that poll, move to WebSockets and go at any time, from a printed seed: each hears all
+    //! that is said from where it listens on, in order, and everything is given back in the end.
+
+    use super::super::simulation::Random;
+    use super::*;
+    use crate::shard::tests::world::Peer;
+
+    const SEEDS: u64 = 300;
+    const STEPS: usize = 200;
+
+    struct Client {
+        poller: Poller,
+        /// A poll, a payload is open.
+        polling: bool,
+        posting: bool,
+        socket: Option<Peer>,
+        probed: bool,
+        moved: bool,
+        over: bool,
+        /// The number that the next broadcast must have, once it listens.
+        next: Option<u64>,
+        heard: u64,
+    }
+
+    impl Client {
+        fn new(world: &mut World, side: usize) -> Self {
+            let poller = Poller::open(world, side, "/io/room");
+            let (polling, posting, probed, moved, over) = (false, false, false, false, false);
+            let (socket, next, heard) = (None, None, 0);
+            Self { poller, polling, posting, socket, probed, moved, over, next, heard }
+        }
+
+        fn act(&mut self, random: &mut Random, world: &mut World, shards: u64) {
+            match random.below(40) {
+                0 => world.network.fail(self.poller.polls),
+                1 => world.network.finish(self.poller.posts),
+                2 if self.socket.is_some() => {
+                    let socket = self.socket.as_ref().expect("it is there");
+                    world.network.fail(socket.connection);
+                    self.socket = None;
+                    self.over |= self.moved;
+                    self.probed = false;
+                }
+                3..8 if self.socket.is_none() && !self.moved => {
+                    let side = random.below(shards) as usize;
+                    let sid = &self.poller.sid;
+                    let target = format!("/io/room?EIO=4&transport=websocket&sid={sid}");
+                    let socket = world.dial(side, &target);
+                    socket.send_text("2probe");
+                    self.socket = Some(socket);
+                }
+                8..20 if !self.polling && !self.moved => {
+                    request(world, self.poller.polls, "GET", &self.poller.target(), "");
+                    self.polling = true;
+                }
+                20..36 => {
+                    let size = random.below(3_000);
+                    let command = match random.below(9) {
+                        0 => "4listen".to_owned(),
+                        1..4 => "4say x".to_owned(),
+                        4 => "4others x".to_owned(),
+                        5 => format!("4big {size}"),
+                        6 => format!("4share {size}"),
+                        7 if random.one_in(30) => "4kick 0".to_owned(),
+                        _ => format!("4long {size}\u{1e}3"),
+                    };
+                    self.say(world, &command);
+                }
+                36 if random.one_in(10) => self.say(world, "nonsense"),
+                37 if random.one_in(10) => self.say(world, "1"),
+                _ => {}
+            }
+            // Engines wait for their poll before they move.
+            if self.probed && !self.moved && !self.polling && random.one_in(2) {
+                let socket = self.socket.as_ref().expect("it was probed");
+                socket.send_text("5");
+                self.moved = true;
+            }
+        }
+
+        fn say(&mut self, world: &World, payload: &str) {
+            if let Some(socket) = self.socket.as_ref().filter(|_| self.moved) {
+                payload.split('\u{1e}').for_each(|packet| socket.send_text(packet));
+            } else if !self.posting && !self.moved {
+                self.poller.begin_post(world, payload);
+                self.posting = true;
+            }
+        }
+
+        fn read(&mut self, world: &World) {
+            if let Some((status, body)) = response(world, self.poller.polls) {
+                self.polling = false;
+                self.over |= status != 200;
+                if status == 200 {
+                    payload::packets(&body).for_each(|packet| self.check(packet));
+                }
+            }
+            if let Some((status, _)) = response(world, self.poller.posts) {
+                self.posting = false;
+                self.over |= status != 200;
+            }
+            let frames = self.socket.as_mut().map_or_else(Vec::new, Peer::read);
+            for frame in frames {
+                if frame.is_close() {
+                    self.over |= self.moved;
+                    (self.socket, self.probed) = (None, false);
+                } else if let Some(text) = frame.into_text() {
+                    self.check(&text);
+                }
+            }
+            let cut = |connection| world.network.is_closed(connection);
+            self.over |= cut(self.poller.polls) || cut(self.poller.posts);
+        }
+
+        fn check(&mut self, text: &str) {
+            match text {
+                "1" => self.over = true,
+                "2" | "6" => {}
+                "3probe" => self.probed = true,
+                _ => {
+                    let (number, rest) = text.split_once(' ').expect("every text has a number");
+                    let reply = number.strip_suffix(':');
+                    let number: u64 = reply.unwrap_or(number).parse().expect("a number");
+                    match (&mut self.next, reply) {
+                        (Some(next), Some(_)) => assert_eq!(number, *next, "out of place"),
+                        (Some(next), None) => {
+                            assert_eq!(number, *next, "missing, or there twice");
+                            *next += 1;
+                            self.heard += 1;
+                        }
+                        (None, Some(_)) if rest == "listening" => self.next = Some(number),
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn clients_come_move_and_go_and_miss_nothing() {
+        let mut heard = 0;
+        let mut moved = 0;
+        for seed in 0..SEEDS {
+            println!("seed {seed}");
+            let mut random = Random(seed);
+            let mut setup = Setup::new(TALK);
+            setup.shards = 1 + random.below(3) as usize;
+            setup.chunk = [7, 100, 4096][random.below(3) as usize];
+            let shards = setup.shards as u64;
+            let mut world = World::new(setup);
+            let mut clients: Vec<Client> = Vec::new();
+            for _ in 0..STEPS {
+                if clients.len() < 6 && random.one_in(5) {
+                    let side = random.below(shards) as usize;
+                    clients.push(Client::new(&mut world, side));
+                }
+                for client in &mut clients {
+                    if random.one_in(2) {
+                        client.act(&mut random, &mut world, shards);
+                    }
+                    client.read(&world);
+                }
+                world.turn();
+                world.check();
+                if random.one_in(10) {
+                    world.pass(ms(random.below(200)));
+                }
+                moved += clients.iter().filter(|client| client.over && client.moved).count();
+                heard += clients.iter().filter(|c| c.over).map(|c| c.heard).sum::<u64>();
+                clients.retain(|client| !client.over);
+            }
+            // Nobody answers pings any more.
+            world.pass(ms(12_000));
+            world.pass(ms(31_000));
+            assert!(is_empty(&world), "seed {seed}");
+        }
+        assert!(heard > 1_000 && moved > 50, "{heard} heard, {moved} moved");
+    }
+}
