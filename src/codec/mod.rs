@@ -1,9 +1,11 @@
-//! Bytes to values and back, pure: HTTP/1.1, WebSocket, Engine.IO, JSON, Yjs, the journal's records.
+//! Bytes to values and back, pure: HTTP/1.1, WebSocket, Engine.IO, Socket.IO, JSON, Yjs, the
+//! journal's records.
 
 pub mod engineio;
 pub mod http1;
 pub mod journal;
 pub mod json;
 pub mod lib0;
+pub mod socketio;
 pub mod websocket;
 pub mod ysync;

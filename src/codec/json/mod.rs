@@ -9,21 +9,27 @@
 //!
 //! Deliberately absent: a tree of values, and numbers beyond what `f64` holds.
 
+mod kept;
 mod raw;
 mod scan;
 mod text;
+mod tokens;
 mod write;
 
 #[cfg(test)]
 mod tests;
 
+pub use kept::Kept;
 pub use raw::{Elements, Fields, Raw};
+pub use tokens::{Token, Tokens};
 pub use write::write_string;
 
 use scan::Scanner;
 
-/// Deepest nesting that can be asked for.
+/// Deepest nesting of what is relayed, where a protocol asks for nothing else.
 pub const DEPTH_MAX: usize = 128;
+/// Deepest nesting that can be asked for.
+pub const DEPTH_LIMIT: usize = 512;
 
 /// Why a text was refused, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,8 +65,8 @@ pub enum JsonErrorKind {
     NotAnObject,
 }
 
-/// Checks that `text` is one JSON value, nested at most `depth_max` deep (at most [`DEPTH_MAX`]; a
-/// scalar has depth 0), in one pass.
+/// Checks that `text` is one JSON value, nested at most `depth_max` deep (at most
+/// [`DEPTH_LIMIT`]; a scalar has depth 0), in one pass.
 pub fn parse(text: &str, depth_max: usize) -> Result<Raw<'_>, JsonError> {
     let mut scanner = Scanner::new(text);
     scanner.skip_space();

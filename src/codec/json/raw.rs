@@ -174,7 +174,8 @@ fn value_len(bytes: &[u8]) -> usize {
     }
 }
 
-fn string_len(bytes: &[u8]) -> usize {
+/// The length of the valid string at the beginning of `bytes`.
+pub(super) fn string_len(bytes: &[u8]) -> usize {
     let mut at = 1;
     while let Some(found) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
         at += found + 1;
@@ -202,6 +203,7 @@ fn container_len(bytes: &[u8]) -> usize {
     bytes.len()
 }
 
-fn ends_scalar(byte: u8) -> bool {
+/// Whether no number and no word goes on with this byte.
+pub(super) fn ends_scalar(byte: u8) -> bool {
     matches!(byte, b',' | b':' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t')
 }

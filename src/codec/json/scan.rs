@@ -2,7 +2,7 @@
 
 use super::raw::Raw;
 use super::text::{escape_len, plain_len};
-use super::{DEPTH_MAX, JsonError, JsonErrorKind};
+use super::{DEPTH_LIMIT, JsonError, JsonErrorKind};
 
 /// A position in a text, and the steps of the grammar from there.
 #[derive(Clone, Copy, Debug)]
@@ -11,23 +11,30 @@ pub(super) struct Scanner<'a> {
     at: usize,
 }
 
-/// The containers that are open: one bit each, set for an object, the innermost lowest.
+/// The containers that are open: one bit each, set for an object.
 #[derive(Clone, Copy, Debug)]
 struct Nest {
+    /// The innermost, lowest first; those around them are in `outer`.
     objects: u128,
+    /// As many as fit into `objects` each time, the outermost first.
+    outer: [u128; DEPTH_LIMIT / u128::BITS as usize - 1],
     depth: usize,
     depth_max: usize,
 }
 
 impl Nest {
     fn new(depth_max: usize) -> Self {
-        Self { objects: 0, depth: 0, depth_max: depth_max.min(DEPTH_MAX) }
+        let outer = Default::default();
+        Self { objects: 0, outer, depth: 0, depth_max: depth_max.min(DEPTH_LIMIT) }
     }
 
     /// Enters a container; `None` if that is too deep.
     fn enter(&mut self, is_object: bool) -> Option<()> {
         if self.depth == self.depth_max {
             return None;
+        }
+        if let Some(outer) = outer_of(&mut self.outer, self.depth) {
+            *outer = self.objects;
         }
         self.objects = self.objects << 1 | u128::from(is_object);
         self.depth += 1;
@@ -37,11 +44,22 @@ impl Nest {
     fn leave(&mut self) {
         self.objects >>= 1;
         self.depth -= 1;
+        if let Some(outer) = outer_of(&mut self.outer, self.depth) {
+            self.objects = *outer;
+        }
     }
 
     fn is_object(&self) -> bool {
         self.objects & 1 == 1
     }
+}
+
+/// Where the innermost containers are kept when their bits are used for others, if at this depth all
+/// are in use.
+#[inline]
+fn outer_of(outer: &mut [u128], depth: usize) -> Option<&mut u128> {
+    const BITS: usize = u128::BITS as usize;
+    if depth.is_multiple_of(BITS) { outer.get_mut((depth / BITS).wrapping_sub(1)) } else { None }
 }
 
 impl<'a> Scanner<'a> {

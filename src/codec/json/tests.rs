@@ -2,7 +2,8 @@ use proptest::prelude::*;
 use serde_json::value::RawValue;
 
 use super::text::plain_len;
-use super::{DEPTH_MAX, JsonErrorKind, Raw, object_fields, parse, write_string};
+use super::{DEPTH_LIMIT, DEPTH_MAX, JsonErrorKind, Kept, Raw, Token};
+use super::{object_fields, parse, write_string};
 
 /// Whether serde_json takes the text for a value it keeps unparsed.
 fn serde_accepts(text: &str) -> bool {
@@ -160,7 +161,7 @@ fn errors_point_at_the_wrong_byte() {
 fn nesting_ends_where_it_was_asked_to() {
     let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
     let objects = |depth: usize| "{\"a\":".repeat(depth) + "1" + &"}".repeat(depth);
-    for depth in [1, 2, 64, DEPTH_MAX] {
+    for depth in [1, 2, 64, 127, 128, 129, 256, 257, DEPTH_LIMIT] {
         assert!(parse(&nested(depth), depth).is_ok());
         assert!(parse(&objects(depth), depth).is_ok());
         assert!(object_fields(&objects(depth), &["a"], depth).is_ok());
@@ -170,17 +171,73 @@ fn nesting_ends_where_it_was_asked_to() {
         }
         assert!(object_fields(&objects(depth), &["a"], depth - 1).is_err());
     }
-    assert!(parse(&nested(DEPTH_MAX + 1), usize::MAX).is_err());
+    assert!(parse(&nested(DEPTH_LIMIT + 1), usize::MAX).is_err());
     assert!(parse(&"[".repeat(1_000_000), usize::MAX).is_err());
     assert!(parse("1", 0).is_ok());
 }
 
 #[test]
 fn mixed_nesting_remembers_which_is_which() {
-    let depth = DEPTH_MAX / 2;
-    let text = "[{\"a\":".repeat(depth) + "1" + &"}]".repeat(depth);
-    assert!(parse(&text, DEPTH_MAX).is_ok());
-    assert!(parse(&text.replacen("}]", "]}", 1), DEPTH_MAX).is_err());
+    // Three kinds of step, so that no power of two hides a container behind another.
+    let steps: Vec<_> = ["[", "{\"a\":", "[0,"].into_iter().cycle().take(DEPTH_LIMIT).collect();
+    let end = |step: &&str| if step.starts_with('[') { ']' } else { '}' };
+    let open = steps.concat();
+    let ends: Vec<char> = steps.iter().rev().map(end).collect();
+    let closed = |ends: &[char]| format!("{open}1{}", ends.iter().collect::<String>());
+    assert!(parse(&closed(&ends), DEPTH_LIMIT).is_ok());
+    for wrong in 0..DEPTH_LIMIT {
+        let mut ends = ends.clone();
+        ends[wrong] = if ends[wrong] == ']' { '}' } else { ']' };
+        assert!(parse(&closed(&ends), DEPTH_LIMIT).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn all_tokens_are_walked_in_order() {
+    let text = r#" {"a" : [1,{ },"b:" , [ ]],"\"{":null, "c":{"d":"e"}} "#;
+    let tokens: Vec<String> = parse(text, 8)
+        .unwrap()
+        .tokens()
+        .map(|token| match token {
+            Token::Object => "{".to_owned(),
+            Token::Array => "[".to_owned(),
+            Token::End => "end".to_owned(),
+            Token::Key(key) => format!("key {}", key.as_str()),
+            Token::Scalar(value) => value.as_str().to_owned(),
+        })
+        .collect();
+    let key = r#"key "\"{""#;
+    let expected = [
+        "{",
+        "key \"a\"",
+        "[",
+        "1",
+        "{",
+        "end",
+        "\"b:\"",
+        "[",
+        "end",
+        "end",
+        key,
+        "null",
+        "key \"c\"",
+        "{",
+        "key \"d\"",
+        "\"e\"",
+        "end",
+        "end",
+    ];
+    assert_eq!(tokens, expected);
+    for scalar in ["1", "\"a\"", "true"] {
+        let raw = parse(scalar, 0).unwrap();
+        assert_eq!(raw.tokens().collect::<Vec<_>>(), [Token::Scalar(raw)]);
+    }
+}
+
+#[test]
+fn a_kept_value_is_the_same() {
+    let raw = parse(" [1, 2] ", 1).unwrap();
+    assert_eq!(Kept::from(raw).as_raw(), raw);
 }
 
 #[test]
@@ -301,6 +358,29 @@ fn string() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..5).prop_map(|pieces| format!("\"{}\"", pieces.concat()))
 }
 
+/// Checks that the tokens of a value are those that walking it finds.
+fn check_tokens(raw: Raw<'_>) {
+    fn walk<'a>(raw: Raw<'a>, out: &mut Vec<Token<'a>>) {
+        if raw.is_array() {
+            out.push(Token::Array);
+            raw.elements().for_each(|element| walk(element, out));
+            out.push(Token::End);
+        } else if raw.is_object() {
+            out.push(Token::Object);
+            for (key, value) in raw.fields() {
+                out.push(Token::Key(key));
+                walk(value, out);
+            }
+            out.push(Token::End);
+        } else {
+            out.push(Token::Scalar(raw));
+        }
+    }
+    let mut expected = Vec::new();
+    walk(raw, &mut expected);
+    assert_eq!(raw.tokens().collect::<Vec<_>>(), expected);
+}
+
 /// Checks that walking a value finds what serde_json finds in it.
 fn check_walk(raw: Raw<'_>) {
     if raw.is_array() {
@@ -326,6 +406,7 @@ proptest! {
         let raw = parse(&text, DEPTH_MAX).unwrap();
         prop_assert_eq!(raw.as_str(), &text);
         check_walk(raw);
+        check_tokens(raw);
     }
 
     #[test]
