@@ -81,6 +81,13 @@ pub enum Effect {
         /// Where its cursor begins.
         from: Position,
     },
+    /// The member receives no history from `at` on. What it was still to be sent of it, it is sent.
+    Unlisten {
+        /// Who.
+        member: MemberId,
+        /// Where the history ends for it.
+        at: Position,
+    },
     /// The entry between `from` and `to` is not for this member.
     Skip {
         /// Who is left out.
@@ -160,6 +167,10 @@ pub struct RecordName {
     /// For example the session id.
     pub names: Vec<String>,
 }
+
+/// A place among the effects of one call.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark(usize);
 
 /// Effects of one call, and the arena of its replies.
 #[derive(Debug, Default)]
@@ -297,6 +308,31 @@ impl<'a> Effects<'a> {
         self.release();
         let from = self.history.head();
         self.outcome.effects.push(Effect::Listen { member, from });
+    }
+
+    /// From here on the member does not receive what is appended, until it listens again. Stopping
+    /// twice is harmless.
+    pub fn unlisten(&mut self, member: MemberId) {
+        self.release();
+        let at = self.history.head();
+        self.outcome.effects.push(Effect::Unlisten { member, at });
+    }
+
+    /// This place among the effects of this call, for [`Effects::retract`].
+    pub fn mark(&mut self) -> Mark {
+        self.release();
+        Mark(self.outcome.effects.len())
+    }
+
+    /// Takes back what one member was sent since then, and that it was admitted or began to listen.
+    pub fn retract(&mut self, member: MemberId, since: Mark) {
+        let effects = &mut self.outcome.effects;
+        let later = effects.split_off(since.0.min(effects.len()));
+        effects.extend(later.into_iter().filter(|effect| match effect {
+            Effect::Reply { to, .. } | Effect::Share { to, .. } => *to != member,
+            Effect::Admit { member: who } | Effect::Listen { member: who, .. } => *who != member,
+            _ => true,
+        }));
     }
 
     /// Closes the member's connection after what it was sent so far. The machine is told that the

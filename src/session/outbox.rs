@@ -186,13 +186,14 @@ impl Outbox {
     /// newest stays, at its place, besides one that has begun to be sent. Returns how many went.
     pub fn condense(&mut self, cursor: &mut Position, history: &History) -> usize {
         let from = std::mem::replace(cursor, history.head());
-        self.take_over(from, history);
+        self.take_over(from, history.head(), history);
         self.drop_superseded()
     }
 
-    fn take_over(&mut self, mut cursor: Position, history: &History) {
+    /// Copies the history between the cursor and `to`, in order with what waits here.
+    fn take_over(&mut self, mut cursor: Position, to: Position, history: &History) {
         let old = std::mem::take(self);
-        let (private, missed) = (old.private_bytes(), history.head() - cursor);
+        let (private, missed) = (old.private_bytes(), to.saturating_sub(cursor));
         self.bytes.reserve_exact(private + missed as usize);
         self.front_sent = old.front_sent;
         let begun = cursor - history.entry_start(cursor);
@@ -217,7 +218,7 @@ impl Outbox {
             sent = 0;
             self.items.push_back(item);
         }
-        self.take_pieces(cursor..history.head(), history);
+        self.take_pieces(cursor..to, history);
         (self.queued, self.missed, self.droppable) = self.count();
     }
 
@@ -321,6 +322,22 @@ impl Outbox {
             self.keep_begun(cursor, history);
         } else {
             self.copy_in_order(Some(cursor), head, head, history);
+        }
+        self.forget_origins();
+    }
+
+    /// Makes the outbox independent of the history, for a member that stays and stops listening at
+    /// `to`: what it has missed is sent, in order with what waits here, and counts like any reply.
+    pub fn unlisten(&mut self, cursor: Position, to: Position, history: &History) {
+        self.take_over(cursor, to, history);
+        for mut item in std::mem::take(&mut self.items) {
+            if let Origin::Droppable(_) = item.origin {
+                item.origin = Origin::Missed;
+            }
+            match item.body {
+                Body::Private { len } => self.join_or_push(item, len),
+                _ => self.items.push_back(item),
+            }
         }
         self.forget_origins();
     }

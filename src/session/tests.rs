@@ -25,6 +25,8 @@ enum Step {
     Share { to: usize, payload: Payload, pieces: usize },
     /// From here on the member receives what is said to all.
     Listen { member: usize },
+    /// From here on it does not, but stays.
+    Unlisten { member: usize },
     /// One send, of which the kernel takes a part.
     Send { member: usize, part: Index },
     /// Sends until nothing is left.
@@ -69,6 +71,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (member.clone(), payload(), 1..5usize)
             .prop_map(|(to, payload, pieces)| Step::Share { to, payload, pieces }),
         5 => member.clone().prop_map(|member| Step::Listen { member }),
+        3 => member.clone().prop_map(|member| Step::Unlisten { member }),
         12 => (member.clone(), any::<Index>()).prop_map(|(member, part)| Step::Send { member, part }),
         4 => member.clone().prop_map(|member| Step::Flush { member }),
         2 => (member.clone(), prop_oneof![0..2_000u64, 0..200_000u64])
@@ -182,6 +185,15 @@ impl Model {
                 let member = &mut self.members[member];
                 if !member.left {
                     member.cursor.get_or_insert_with(|| self.history.head());
+                }
+            }
+            Step::Unlisten { member } => {
+                let member = &mut self.members[member];
+                if let Some(cursor) = member.cursor.take() {
+                    member.outbox.unlisten(cursor, self.history.head(), &self.history);
+                    let kept = member.received.len() + member.outbox.queued_bytes();
+                    assert_eq!(kept, member.expected.len());
+                    member.forget_classes();
                 }
             }
             Step::Send { member, part } => {

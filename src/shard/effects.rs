@@ -59,6 +59,9 @@ impl<T: Transport> Shard<T> {
                     connection.cursor.get_or_insert(from);
                 }
             }
+            Effect::Unlisten { member, at } if self.is_member(session, member.0) => {
+                self.unlisten(member.0, session, at);
+            }
             Effect::Skip { member, from, to } if self.is_listening(session, member) => {
                 self.skip(member.0, from, to);
             }

@@ -6,8 +6,8 @@ use super::member_id;
 use crate::codec::websocket::{self, Incoming, NO_CODE, Violation, close_payload};
 use crate::net::Transport;
 use crate::protocol::Message;
-use crate::session::Close;
 use crate::session::frame::FrameKind;
+use crate::session::{Close, Position};
 
 /// History a member that is closed is still sent, in bytes; beyond it only the frame that has
 /// begun is finished.
@@ -193,6 +193,21 @@ impl<T: Transport> Shard<T> {
             connection.outbox.get_or_insert_with(|| self.outboxes.pop().unwrap_or_default());
         outbox.detach(cursor, history, FAREWELL_BYTES_MAX);
         self.mark_dirty(index);
+    }
+
+    /// Stops a member's reading of its session's history at `to`, for as long as it likes. What it
+    /// was still to be sent moves to its outbox.
+    pub(super) fn unlisten(&mut self, index: u32, session: u32, to: Position) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        let Some(cursor) = connection.cursor.take() else { return };
+        let Some(session) = self.sessions.get(session) else { return };
+        let missed = connection.outbox.as_ref().map_or(0, |outbox| outbox.missed_bytes());
+        if cursor < to || missed > 0 {
+            let outbox =
+                connection.outbox.get_or_insert_with(|| self.outboxes.pop().unwrap_or_default());
+            outbox.unlisten(cursor, to, &session.history);
+            self.mark_dirty(index);
+        }
     }
 
     /// Sends a close frame; the connection ends when it is sent and the peer has gone, or at the

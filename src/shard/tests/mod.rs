@@ -133,6 +133,66 @@ fn a_message_for_all_others_holds_nothing_up() {
 }
 
 #[test]
+fn who_stops_listening_is_sent_what_was_said_before_and_may_listen_again() {
+    // The whole of what was said before is sent already; half a message of it; or nothing.
+    for capacity in [usize::MAX, 1_500, 0] {
+        let mut world = world();
+        let mut one = world.join("/room/listening");
+        let mut other = world.join("/room/listening");
+        world.network.set_capacity(one.connection, capacity);
+        for text in ["big 1000", "reply a", "big 1000", "unlisten b", "reply c", "unlisten d"] {
+            one.send_text(text);
+            world.settle();
+        }
+        assert!(is_at_rest(&world), "{capacity}: what is said now is kept for nobody");
+        for text in ["say e", "listen", "say f", "others g", "listen", "say h"] {
+            one.send_text(text);
+            world.settle();
+        }
+        world.network.set_capacity(one.connection, usize::MAX);
+        world.settle();
+        let heard: Vec<String> =
+            one.texts().iter().map(|text| text[..text.len().min(16)].into()).collect();
+        let big = ["0 bbbbbbbbbbbbbb", "1 bbbbbbbbbbbbbb"];
+        assert_eq!(
+            heard,
+            [
+                big[0],
+                "1: a",
+                big[1],
+                "3: not listening",
+                "3: c",
+                "4: not listening",
+                "5: listening",
+                "5 f",
+                "6 g",
+                "7: listening",
+                "7 h"
+            ],
+            "{capacity}"
+        );
+        assert_eq!(other.texts().len(), 8, "{capacity}");
+        assert!(is_at_rest(&world) && one.is_aligned(), "{capacity}");
+    }
+}
+
+/// It stays a member: it may not be kept more for than others who listen.
+#[test]
+fn who_stops_listening_and_does_not_read_is_cut() {
+    let mut world = world_with_lag(100_000);
+    let slow = world.join("/room/listening");
+    world.network.set_capacity(slow.connection, 10);
+    for _ in 0..4 {
+        slow.send_text("big 30000");
+        slow.send_text("unlisten");
+        slow.send_text("listen");
+        world.settle();
+    }
+    assert_eq!(world.count(|counters| counters.slow_closed.get()), 1);
+    assert!(is_at_rest(&world));
+}
+
+#[test]
 fn who_does_not_keep_up_is_cut_at_a_frame_and_nobody_else_notices() {
     for begun in ["big 3000", "share 3000", "long 3000"] {
         let mut world = world_with_lag(100_000);

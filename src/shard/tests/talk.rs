@@ -274,6 +274,11 @@ impl Machine for Talk {
                 self.tell(member, "listening", fx);
                 fx.listen(member);
             }
+            "unlisten" => {
+                fx.unlisten(member);
+                self.say(text, None, fx);
+                self.tell(member, "not listening", fx);
+            }
             "say" => self.say(text, None, fx),
             "others" => self.say(text, Some(member), fx),
             "quietly" => fx.append_except(member, FrameKind::Text, &[text.as_bytes()]),

@@ -150,6 +150,7 @@ impl Room {
                     self.connections[member.0 as usize].receiver.cursor.get_or_insert(from);
                 }
                 Effect::Skip { .. } => panic!("the reflector sends everything to its sender too"),
+                Effect::Unlisten { .. } => panic!("whoever has joined listens until it leaves"),
                 Effect::Close { member, close } => gone.push((member.0 as usize, close)),
                 Effect::Load { ticket, records } => self.loads.push((ticket, records)),
                 Effect::Store { record, content, .. } => {
