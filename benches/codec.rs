@@ -5,8 +5,9 @@ use std::hint::black_box;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use lockstep::codec::http1::parse_head;
 use lockstep::codec::json::{object_fields, parse, write_string};
+use lockstep::codec::socketio::{self, Head};
 use lockstep::codec::websocket::{AssemblyPool, Decoder, Limits, unmask};
-use lockstep::codec::ysync::{Form, Head, check_update, messages};
+use lockstep::codec::ysync::{self, Form, check_update, messages};
 use serde_json::value::RawValue;
 use yrs::updates::decoder::Decode;
 use yrs::{Doc, ReadTxn, StateVector, Text, Transact, WriteTxn};
@@ -143,6 +144,35 @@ fn bench_json(criterion: &mut Criterion) {
     });
 }
 
+/// What a Socket.IO client sends: some 200 bytes, with and without an attachment.
+fn bench_socketio(criterion: &mut Criterion) {
+    let payload = "p".repeat(170);
+    let arg = format!(r#"{{"x":1.5,"id":"{payload}"}}"#);
+    let binary = format!(r#"{arg},{{"_placeholder":true,"num":0}}"#);
+    let limits = socketio::Limits::default();
+    let mut group = criterion.benchmark_group("socketio_parse");
+    for (name, text) in [
+        ("event", format!(r#"2["move",{arg}]"#)),
+        ("event_with_ack", format!(r#"2/custom,12["move",{arg}]"#)),
+        ("binary_event", format!(r#"51-["move",{binary}]"#)),
+    ] {
+        group.throughput(Throughput::Bytes(text.len() as u64));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| socketio::decode(black_box(&text), limits).is_ok());
+        });
+    }
+    group.finish();
+    let mut out = Vec::new();
+    criterion.bench_function("socketio_encode/event", |bencher| {
+        bencher.iter(|| {
+            out.clear();
+            let head = Head::event(black_box("/custom,"), 0, Some(12));
+            let parts = socketio::event(&head, "move", &[black_box(arg.as_bytes())]);
+            parts.iter().for_each(|part| out.extend_from_slice(part));
+        });
+    });
+}
+
 /// One character typed into a text, and a text of 20,000 characters typed at changing places.
 fn yjs_updates() -> [(&'static str, Vec<u8>); 2] {
     let document = Doc::with_client_id(0x1234_5678_9ABC_u64);
@@ -163,7 +193,7 @@ fn yjs_updates() -> [(&'static str, Vec<u8>); 2] {
 
 fn bench_ysync(criterion: &mut Criterion) {
     let [(_, typed), _] = yjs_updates();
-    let frame = [Head::update(typed.len()).as_bytes(), &typed].concat();
+    let frame = [ysync::Head::update(typed.len()).as_bytes(), &typed].concat();
     criterion.bench_function("ysync_messages/keystroke", |bencher| {
         bencher.iter(|| messages(black_box(&frame), Form::Plain).all(|one| one.is_ok()));
     });
@@ -186,6 +216,7 @@ criterion_group!(
     bench_frame,
     bench_head,
     bench_json,
+    bench_socketio,
     bench_ysync
 );
 criterion_main!(benches);

@@ -12,6 +12,7 @@ mod pending;
 mod query;
 #[cfg(test)]
 mod receiver;
+pub mod socketio;
 pub mod yjs;
 
 use std::sync::Arc;

@@ -9,6 +9,7 @@ use crate::session::{Close, Effects, Instant, MemberId};
 
 use super::{
     Config, DropIn, EngineIo, Entrance, Hello, Limits, Liveness, Machine, Message, Pages, Protocol,
+    socketio,
 };
 
 /// The echo endpoint of `--as conformance`.
@@ -33,7 +34,9 @@ const WEBSOCKET: Protocol = Protocol {
 };
 
 /// The same for clients of Engine.IO.
-pub static ENGINE: Protocol = Protocol {
+pub static ENGINE: Protocol = ENGINE_IO;
+
+const ENGINE_IO: Protocol = Protocol {
     name: "engine-echo",
     open: |_| Box::new(Echo { members: 0, prefix: b"4" }),
     limits: |_| Limits {
@@ -45,6 +48,14 @@ pub static ENGINE: Protocol = Protocol {
     ..WEBSOCKET
 };
 
+/// Clients of Socket.IO, told what they said.
+pub static SOCKETS: Protocol = Protocol {
+    name: "socketio",
+    open: socketio::conformance::open,
+    liveness: socketio::LIVENESS,
+    ..ENGINE_IO
+};
+
 /// What public conformance suites presume: never part of the common listener.
 pub static CONFORMANCE: DropIn = DropIn {
     name: "conformance",
@@ -52,7 +63,10 @@ pub static CONFORMANCE: DropIn = DropIn {
     port: 9001,
     pages: Pages::Common,
     entrances: &[Entrance::new("/echo", key)],
-    others: &[(&ENGINE, &[Entrance::engine_io("/engine.io/", key, engine_of_suites)])],
+    others: &[
+        (&ENGINE, &[Entrance::engine_io("/engine.io/", key, engine_of_suites)]),
+        (&SOCKETS, &[Entrance::engine_io("/socket.io/", key, engine_of_suites)]),
+    ],
 };
 
 /// All echo together: nobody hears anybody else.
@@ -61,7 +75,7 @@ fn key(_: &str) -> Result<String, Close> {
 }
 
 /// What the suites presume of servers of Engine.IO and Socket.IO.
-pub(super) fn engine_of_suites(_: &Config) -> EngineIo {
+fn engine_of_suites(_: &Config) -> EngineIo {
     EngineIo {
         ping_interval: Duration::from_millis(300),
         ping_timeout: Duration::from_millis(200),

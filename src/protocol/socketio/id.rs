@@ -1,0 +1,35 @@
+//! Names of clients.
+
+use std::fmt;
+
+use data_encoding::BASE64URL_NOPAD;
+
+/// What a client is known by to others in a namespace: on the wire 20 characters of URL-safe base64.
+///
+/// Unique, and no secret: it tells nothing of the name that Engine.IO knows the connection by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SocketId([u8; 15]);
+
+impl SocketId {
+    /// The name made of a random number and one that was never used before.
+    pub(super) fn new(random: u64, number: u64) -> Self {
+        let mut id = [0; 15];
+        id[..8].copy_from_slice(&random.to_be_bytes());
+        id[8..].copy_from_slice(&number.to_be_bytes()[1..]);
+        Self(id)
+    }
+
+    /// As it is on the wire: ASCII that stands in JSON for itself.
+    pub fn to_text(self) -> [u8; 20] {
+        let mut text = [0; 20];
+        BASE64URL_NOPAD.encode_mut(&self.0, &mut text);
+        text
+    }
+}
+
+impl fmt::Display for SocketId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.to_text();
+        out.write_str(std::str::from_utf8(&text).unwrap_or_default())
+    }
+}
