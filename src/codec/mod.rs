@@ -1,6 +1,7 @@
 //! Bytes to values and back, pure: HTTP/1.1, WebSocket, Engine.IO, Socket.IO, JSON, Yjs, the
 //! journal's records.
 
+pub mod date;
 pub mod engineio;
 pub mod http1;
 pub mod journal;
