@@ -246,6 +246,10 @@ pub struct Hello {
     pub user_ip: String,
     /// `X-Location` header, if any.
     pub location: Option<String>,
+    /// `Cookie` header, if any.
+    pub cookie: Option<String>,
+    /// `Authorization` header, if any.
+    pub authorization: Option<String>,
     /// What the session it comes from says of it; empty for a member that comes from outside.
     pub carry: Vec<u8>,
 }

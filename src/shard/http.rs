@@ -419,6 +419,8 @@ impl<T: Transport> Shard<T> {
             peer: peer.to_string(),
             user_ip: forwarded.map_or_else(|| peer.ip().to_string(), |ip| ip.trim().to_owned()),
             location: request.header("x-location").map(str::to_owned),
+            cookie: request.header("cookie").map(str::to_owned),
+            authorization: request.header("authorization").map(str::to_owned),
             carry: Vec::new(),
         }
     }

@@ -9,33 +9,47 @@ pub(super) struct KeptHello(Box<[u8]>);
 /// What separates its parts: in none of them, for they are visible ASCII or names of addresses.
 const END: u8 = 0;
 
+/// What precedes a part that was told, be it empty.
+const TOLD: u8 = b'+';
+
 impl KeptHello {
     /// Takes it over.
     pub(super) fn new(hello: &Hello) -> Self {
-        let location = hello.location.as_deref();
+        let parts = [
+            Some(&hello.target),
+            Some(&hello.peer),
+            Some(&hello.user_ip),
+            hello.location.as_ref(),
+            hello.cookie.as_ref(),
+            hello.authorization.as_ref(),
+        ];
         let mut bytes = Vec::new();
-        for part in [Some(&hello.target[..]), Some(&hello.peer), Some(&hello.user_ip), location] {
-            bytes.extend(part.unwrap_or_default().bytes().filter(|byte| *byte != END));
+        for part in parts {
+            if let Some(part) = part {
+                bytes.push(TOLD);
+                bytes.extend(part.bytes().filter(|byte| *byte != END));
+            }
             bytes.push(END);
-        }
-        // Told apart from an empty one.
-        if location.is_none() {
-            bytes.pop();
         }
         Self(bytes.into())
     }
 
     /// What it was.
     pub(super) fn to_hello(&self) -> Hello {
-        let mut ends = self.0.split(|byte| *byte == END);
-        let mut next = || ends.next().map(|part| String::from_utf8_lossy(part).into_owned());
-        let target = next().unwrap_or_default();
-        let peer = next().unwrap_or_default();
-        let user_ip = next().unwrap_or_default();
-        let location = next();
-        let is_told = ends.next().is_some();
-        let location = location.filter(|_| is_told);
-        Hello { target, peer, user_ip, location, carry: Vec::new() }
+        let mut parts = self.0.split(|byte| *byte == END);
+        let mut next = || {
+            let part = parts.next()?.strip_prefix(&[TOLD])?;
+            Some(String::from_utf8_lossy(part).into_owned())
+        };
+        Hello {
+            target: next().unwrap_or_default(),
+            peer: next().unwrap_or_default(),
+            user_ip: next().unwrap_or_default(),
+            location: next(),
+            cookie: next(),
+            authorization: next(),
+            carry: Vec::new(),
+        }
     }
 }
 
@@ -52,6 +66,8 @@ mod tests {
                     peer: "[::1]:80".to_owned(),
                     user_ip: "1.2.3.4".to_owned(),
                     location: location.clone(),
+                    cookie: None,
+                    authorization: location.clone(),
                     carry: Vec::new(),
                 };
                 let kept = KeptHello::new(&hello).to_hello();
