@@ -32,6 +32,11 @@ pub fn condition(shards: &[Counters], now: Instant) -> String {
     format!(r#"{{"status":"ok","rooms":{rooms},"users":{users},"uptime":{uptime}}}"#)
 }
 
+/// Status and body of the CoMutiNy gateway's `/health` (specs: comutiny §1).
+pub fn comutiny_health(serving: bool) -> (u16, &'static str) {
+    if serving { (200, r#"{"status":"ok"}"#) } else { (503, r#"{"status":"draining"}"#) }
+}
+
 /// Status and body of Zeal's `/health` (specs: zeal §0). There is no Redis to be checked.
 pub fn zeal_health(serving: bool, wall_ms: u64) -> (u16, String) {
     let (code, status) = if serving { (200, "healthy") } else { (503, "degraded") };
@@ -105,7 +110,7 @@ pub fn alive(pages: Pages) -> String {
         }
         Pages::Zeal => "Zeal CRDT Server Running".to_owned(),
         Pages::YWebsocket => "okay".to_owned(),
-        Pages::Common | Pages::Gallery => home(),
+        Pages::Common | Pages::Comutiny | Pages::Gallery => home(),
     }
 }
 
@@ -182,6 +187,12 @@ mod tests {
         assert_eq!(health["service"], "zeal-crdt-server");
         assert_eq!(health["status"], "healthy");
         assert_eq!(zeal_health(false, 5).0, 503);
+    }
+
+    #[test]
+    fn the_worlds_health_is_in_its_originals_form() {
+        assert_eq!(comutiny_health(true), (200, r#"{"status":"ok"}"#));
+        assert_eq!(comutiny_health(false).0, 503);
     }
 
     #[test]

@@ -174,6 +174,8 @@ pub struct DropIn {
 pub enum Pages {
     /// Ours.
     Common,
+    /// The CoMutiNy gateway's (specs: comutiny §1).
+    Comutiny,
     /// The Croquet reflector's, with its file server (specs: croquet §1.2, §14).
     Croquet,
     /// The Gallery Viewer server's (specs: gallery §6).

@@ -285,6 +285,10 @@ impl<T: Transport> Shard<T> {
             Route::Metrics => (200, "text/plain; version=0.0.4", admin::metrics(all)),
             Route::Home => (200, TEXT, admin::home()),
             Route::Alive(pages) => (200, TEXT, admin::alive(pages)),
+            Route::Condition(Pages::Comutiny) => {
+                let (status, body) = admin::comutiny_health(!self.draining);
+                (status, JSON, body.to_owned())
+            }
             Route::Condition(Pages::Zeal) => {
                 let (status, body) = admin::zeal_health(!self.draining, self.now.wall_ms);
                 (status, JSON, body)

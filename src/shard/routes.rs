@@ -101,6 +101,7 @@ fn common(path: &str, upgrade: bool) -> Route<'_> {
 fn page(pages: Pages, path: &str) -> Route<'_> {
     match pages {
         Pages::Common => common_page(path),
+        Pages::Comutiny => comutiny_page(path),
         Pages::Croquet => croquet_page(path),
         Pages::Gallery => gallery_page(path),
         Pages::Zeal => zeal_page(path),
@@ -131,6 +132,13 @@ fn enter_any<'a>(
 /// Engine.IO's clients may come without an upgrade.
 fn may_poll(route: &Route<'_>) -> bool {
     matches!(route, Route::Session(_, Entrance { wire: Wire::EngineIo(_), .. }, _))
+}
+
+fn comutiny_page(path: &str) -> Route<'_> {
+    match path {
+        "/health" => Route::Condition(Pages::Comutiny),
+        _ => numbers(path).unwrap_or(Route::NotFound),
+    }
 }
 
 fn croquet_page(path: &str) -> Route<'_> {
@@ -256,6 +264,17 @@ mod tests {
         }
         for path in ["/", "/files/a", "/sessions", "/healthz", "/rooms"] {
             assert!(matches!(route(only, path, false), Route::Absent), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_world_tells_its_health_and_numbers() {
+        let at = |path| page(Pages::Comutiny, path);
+        assert!(matches!(at("/health"), Route::Condition(Pages::Comutiny)));
+        assert!(matches!(at("/stats"), Route::Stats));
+        assert!(matches!(at("/metrics"), Route::Metrics));
+        for path in ["/", "/auth/me", "/sessions", "/files/a"] {
+            assert!(matches!(at(path), Route::NotFound), "{path}");
         }
     }
 
