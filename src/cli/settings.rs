@@ -247,6 +247,7 @@ impl Settings {
     /// The protocols' share.
     pub fn protocols(&self) -> protocol::Config {
         protocol::Config {
+            comutiny: protocol::comutiny::Config::default(),
             croquet: self.croquet.config(),
             gallery: self.gallery.clone(),
             yjs: self.yjs.clone(),

@@ -4,9 +4,11 @@
 //! [`PROTOCOLS`] is the one list. A protocol is a folder here and a line in it: its routes, limits,
 //! profile, metrics labels and help text follow from that line.
 
+pub mod comutiny;
 pub mod croquet;
 pub mod echo;
 pub mod gallery;
+mod js;
 mod keeper;
 mod pending;
 mod query;
@@ -202,6 +204,8 @@ pub struct Open {
 /// Settings of all protocols, with the defaults that help texts show.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
+    /// CoMutiNy's.
+    pub comutiny: comutiny::Config,
     /// Croquet's.
     pub croquet: croquet::Config,
     /// Gallery's.

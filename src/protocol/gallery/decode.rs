@@ -3,13 +3,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::js::{self, something};
 use super::user::{Info, Role};
 use super::{
     AVATAR_BYTES_MAX, Config, DEPTH_MAX, NAME_CHARS_MAX, PASSWORD_BYTES_MAX, REQUEST_ID_BYTES_MAX,
     is_id,
 };
 use crate::codec::json::{self, JsonErrorKind, Raw};
+use crate::protocol::js::{self, something};
 
 /// Longest part of an unknown action that its sender is told, in bytes.
 const SHOWN_BYTES_MAX: usize = 1 << 10;

@@ -27,7 +27,6 @@ mod decode;
 mod directory;
 mod encode;
 mod hall;
-mod js;
 mod relay;
 mod room;
 mod state;

@@ -198,7 +198,7 @@ impl State {
     pub(super) fn allows_annotations(&self) -> bool {
         let settings = self.plain(SESSION_SETTINGS);
         let found = json::object_fields(settings, &["allowAnnotations"], DEPTH_MAX);
-        found.is_ok_and(|[allows]| allows.is_none_or(super::js::truthy))
+        found.is_ok_and(|[allows]| allows.is_none_or(crate::protocol::js::truthy))
     }
 
     /// Who may remove the annotation of this id.

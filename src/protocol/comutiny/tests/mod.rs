@@ -1,0 +1,9 @@
+mod bad_input;
+mod chat;
+mod duplicates;
+mod events;
+mod golden;
+mod harness;
+mod keep;
+mod limits;
+mod model;
