@@ -240,6 +240,9 @@ fn explain(contradiction: &Contradiction, all: &[Given]) -> Problem {
         Contradiction::NoApiKey => {
             (&["gallery-require-api-key"], "set API_KEY, or do not require one")
         }
+        Contradiction::NoJwtSecret => {
+            (&["comutiny-require-login"], "set JWT_SECRET, or do not require a login")
+        }
         Contradiction::NoWriteToken => {
             (&["yjs-read-token"], "give --yjs-write-token too, or leave this one out")
         }

@@ -1,12 +1,16 @@
 //! From settings to a running server: the sink of the log, the preflight, the listeners, the
 //! announcement.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
 
 use super::settings::{Listener, Profile, RECEIVE_BUFFER_BYTES, Settings};
 use super::{Stop, exit};
 use crate::net::ring::PoolSize;
+use crate::protocol;
+use crate::protocol::comutiny::{Catalogue, FILE_BYTES_MAX};
 use crate::server::clock::Clock;
 use crate::server::preflight::{self, Needs, Ready};
 use crate::server::recovery::Durable;
@@ -33,13 +37,44 @@ pub fn serve(settings: &Settings) -> Result<(), Stop> {
     for warning in settings.warnings.iter().chain(&ready.warnings) {
         log::warn!(scope = "process", event = "warning"; "{warning}");
     }
-    let options = options(settings, shards, ready, clock);
+    let options = options(settings, protocols(settings)?, shards, ready, clock);
     let listeners = &settings.listeners;
     server::serve(options, |addresses| announce(listeners, addresses, shards))
         .map_err(|error| stop(exit::FAULT, &error))
 }
 
-fn options(settings: &Settings, shards: u16, ready: Ready, clock: Clock) -> Options {
+/// The protocols' settings, with what files tell.
+fn protocols(settings: &Settings) -> Result<protocol::Config, Stop> {
+    let mut protocols = settings.protocols();
+    if let Some(path) = &settings.comutiny_avatars {
+        let refused = |why: &dyn std::fmt::Display| {
+            stop(
+                exit::CONFIGURATION,
+                format_args!("the avatars in {} cannot be used: {why}", path.display()),
+            )
+        };
+        let text = read(path).map_err(|error| refused(&error))?;
+        let catalogue = Catalogue::parse(&text).map_err(|error| refused(&error))?;
+        protocols.comutiny.catalogue = Arc::new(catalogue);
+    }
+    Ok(protocols)
+}
+
+/// A file of avatars; of one that is too long as much as shows it.
+fn read(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let file = std::fs::File::open(path)?;
+    file.take(FILE_BYTES_MAX as u64 + 1).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn options(
+    settings: &Settings,
+    protocols: protocol::Config,
+    shards: u16,
+    ready: Ready,
+    clock: Clock,
+) -> Options {
     let place = match ready.data_dir {
         Some(directory) => Place::Disk(directory),
         None => Place::Memory(Box::new(move || clock.wall_ms())),
@@ -56,7 +91,7 @@ fn options(settings: &Settings, shards: u16, ready: Ready, clock: Clock) -> Opti
             .data_dir
             .clone()
             .map(|data_dir| Durable { data_dir, sync: settings.sync }),
-        protocols: settings.protocols(),
+        protocols,
         connections_max: ready.connections_max,
         receive_pool: PoolSize {
             buffers: settings.receive_buffers,

@@ -136,6 +136,10 @@ pub struct Settings {
     pub log_format: Format,
     /// Which log lines are written.
     pub log_filter: Filter,
+    /// CoMutiNy's, but for what its file of avatars tells.
+    pub comutiny: protocol::comutiny::Config,
+    /// That file, if any.
+    pub comutiny_avatars: Option<PathBuf>,
     /// The Croquet reflector's.
     pub croquet: CroquetSettings,
     /// The gallery's.
@@ -218,6 +222,9 @@ pub enum Contradiction {
     /// Nobody could know the key.
     #[error("clients of the gallery must know a key, but there is none")]
     NoApiKey,
+    /// Anybody could sign.
+    #[error("players of CoMutiNy must show a token, but there is no secret to sign it with")]
+    NoJwtSecret,
 }
 
 impl Settings {
@@ -235,6 +242,9 @@ impl Settings {
         if !buffers.is_power_of_two() || buffers > RECEIVE_BUFFERS_MAX {
             return Err(Contradiction::ReceiveBuffers(buffers));
         }
+        if self.comutiny.login.as_ref().is_some_and(|login| login.secret.is_empty()) {
+            return Err(Contradiction::NoJwtSecret);
+        }
         if self.gallery.api_key.as_ref().is_some_and(String::is_empty) {
             return Err(Contradiction::NoApiKey);
         }
@@ -247,7 +257,7 @@ impl Settings {
     /// The protocols' share.
     pub fn protocols(&self) -> protocol::Config {
         protocol::Config {
-            comutiny: protocol::comutiny::Config::default(),
+            comutiny: self.comutiny.clone(),
             croquet: self.croquet.config(),
             gallery: self.gallery.clone(),
             yjs: self.yjs.clone(),

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::settings::{Contradiction, Shards};
 use super::*;
+use crate::protocol::comutiny;
 use crate::protocol::gallery::Permissions;
 use crate::server::log::Format;
 
@@ -107,6 +108,16 @@ fn defaults_are_safe_and_as_documented() {
     assert_eq!(settings.croquet.messages_per_second_max, 1_000);
     assert_eq!(settings.croquet.label, "local");
     assert!(settings.croquet.herald_hosts.is_empty());
+    let (comutiny, own) = (&settings.comutiny, comutiny::Config::default());
+    assert_eq!(comutiny.message_bytes_max, own.message_bytes_max);
+    assert_eq!(comutiny.messages_per_second_max, own.messages_per_second_max);
+    assert_eq!(comutiny.players_max, own.players_max);
+    assert_eq!(comutiny.metadata_bytes_max, own.metadata_bytes_max);
+    assert_eq!(comutiny.world_bytes_max, own.world_bytes_max);
+    assert_eq!(comutiny.update_interval_ms, 0);
+    assert_eq!((comutiny.speak_as_anybody, comutiny.announce_disconnect), (false, true));
+    assert_eq!((&comutiny.login, &*comutiny.cors_origin), (&None, "*"));
+    assert_eq!(settings.comutiny_avatars, None);
     assert_eq!(settings.gallery.rooms_max, 1_000);
     assert_eq!(settings.gallery.users_max_default, 50);
     assert_eq!(settings.gallery.message_bytes_max, 1 << 20);
@@ -153,6 +164,19 @@ fn names_of_the_originals_are_honoured() {
 }
 
 #[test]
+fn players_show_tokens_only_if_they_must() {
+    let secret = [("JWT_SECRET", "s"), ("AUTH_COOKIE_NAME", "c"), ("CORS_ORIGIN", "http://a")];
+    assert_eq!(settings("", &secret).comutiny.login, None);
+    assert_eq!(settings("", &secret).comutiny.cors_origin, "http://a");
+    let login = settings("--comutiny-require-login", &secret).comutiny.login.unwrap();
+    assert_eq!((&*login.secret, &*login.cookie, &*login.guest_prefix), ("s", "c", "guest-"));
+    let stop = stop("--comutiny-require-login", &[]);
+    assert_eq!(stop.code, exit::USAGE);
+    assert!(stop.text.contains("set JWT_SECRET"), "{}", stop.text);
+    assert!(!settings("--comutiny-only-terminated", &[]).comutiny.announce_disconnect);
+}
+
+#[test]
 fn every_setting_can_come_from_its_variable() {
     let values = |setting: &Setting| match (setting.flag, setting.default) {
         ("listen", _) => "croquet=127.0.0.1:1,all=127.0.0.1:2",
@@ -162,6 +186,8 @@ fn every_setting_can_come_from_its_variable() {
         ("croquet-herald-hosts", _) => "a:1,b",
         ("as", _) => "croquet",
         ("in-memory" | "verbose" | "gallery-one-host" | "gallery-hide-rooms", _) => "true",
+        ("comutiny-jwt-secret", _) => "abc",
+        ("comutiny-avatars", _) => "avatars.json",
         ("gallery-api-key" | "gallery-role-secret" | "yjs-write-token", _) => "abc",
         ("yjs-read-token", _) => "",
         (_, list::Default::Is(text)) => text,

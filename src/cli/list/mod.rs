@@ -1,6 +1,7 @@
 //! The one list of settings. A line here is a flag, an environment variable, a configuration key, a
 //! default and a line of help.
 
+mod comutiny;
 mod croquet;
 mod gallery;
 mod process;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 
 use super::settings::{HOST, Listener, Profile, Settings};
 use super::values::Complaint;
+use crate::protocol::comutiny::Login;
 use crate::storage::FILES_BYTES_MAX_IN_MEMORY;
 
 /// One thing that can be set.
@@ -42,6 +44,8 @@ pub enum Group {
     Storage,
     /// Log lines.
     Log,
+    /// CoMutiNy's world.
+    Comutiny,
     /// The Croquet reflector.
     Croquet,
     /// Gallery rooms.
@@ -107,6 +111,7 @@ impl Group {
             Self::Serving => "Serving",
             Self::Storage => "Files and records",
             Self::Log => "Log",
+            Self::Comutiny => "CoMutiNy",
             Self::Croquet => "Croquet",
             Self::Gallery => "Gallery",
             Self::Yjs => "Yjs and Zeal",
@@ -117,6 +122,7 @@ impl Group {
     fn table(self) -> &'static str {
         match self {
             Self::Log => "log",
+            Self::Comutiny => "comutiny",
             Self::Croquet => "croquet",
             Self::Gallery => "gallery",
             Self::Yjs => "yjs",
@@ -133,6 +139,8 @@ pub(super) const EXCLUSIVE: &[(&[&str], &[&str])] =
 /// Quota of all files on disk, in bytes.
 const FILES_BYTES_MAX: u64 = 10 << 30;
 const SECRET_BYTES_MAX: usize = 512;
+/// Longest path, name or origin, in bytes.
+const PLAIN_BYTES_MAX: usize = 4096;
 const YEAR_MS: u64 = 366 * 86_400_000;
 const KIB: u64 = 1 << 10;
 const GIB: u64 = 1 << 30;
@@ -148,6 +156,8 @@ pub(super) struct Draft {
     data_dir: PathBuf,
     in_memory: bool,
     files_bytes_max: Option<u64>,
+    comutiny_login: Login,
+    comutiny_requires_login: bool,
     gallery_api_key: Option<String>,
     gallery_requires_api_key: bool,
     verbose: bool,
@@ -164,6 +174,8 @@ impl Draft {
             data_dir: PathBuf::new(),
             in_memory: false,
             files_bytes_max: None,
+            comutiny_login: Login::default(),
+            comutiny_requires_login: false,
             gallery_api_key: None,
             gallery_requires_api_key: false,
             verbose: false,
@@ -182,6 +194,7 @@ impl Draft {
         settings.data_dir = (!self.in_memory).then_some(self.data_dir);
         let quota = if self.in_memory { FILES_BYTES_MAX_IN_MEMORY } else { FILES_BYTES_MAX };
         settings.files_bytes_max = self.files_bytes_max.unwrap_or(quota);
+        settings.comutiny.login = self.comutiny_requires_login.then_some(self.comutiny_login);
         if self.gallery_requires_api_key {
             settings.gallery.api_key = Some(self.gallery_api_key.unwrap_or_default());
         }
@@ -195,7 +208,14 @@ impl Draft {
 
 /// Every setting, in the order of the help.
 pub fn every() -> impl Iterator<Item = &'static Setting> {
-    [process::SETTINGS, croquet::SETTINGS, gallery::SETTINGS, yjs::SETTINGS].into_iter().flatten()
+    let lists = [
+        process::SETTINGS,
+        comutiny::SETTINGS,
+        croquet::SETTINGS,
+        gallery::SETTINGS,
+        yjs::SETTINGS,
+    ];
+    lists.into_iter().flatten()
 }
 
 /// The setting of this flag.
@@ -210,4 +230,13 @@ fn secret(text: &str) -> Result<String, Complaint> {
     }
     let remedy = format!("give up to {SECRET_BYTES_MAX} bytes of plain text");
     Err(Complaint::new("the secret cannot be used", remedy))
+}
+
+/// Text without control characters.
+fn plain(text: &str) -> Result<String, Complaint> {
+    if text.len() <= PLAIN_BYTES_MAX && !text.chars().any(char::is_control) {
+        return Ok(text.to_owned());
+    }
+    let remedy = format!("give up to {PLAIN_BYTES_MAX} bytes of plain text");
+    Err(Complaint::new(format!("{text:?} cannot be used"), remedy))
 }

@@ -9,9 +9,9 @@
 //! What clients send is cleaned as the original of the first document does it. Of its last version
 //! there is what existing clients can use and earlier ones do not notice: `alias`, `direction` and
 //! `sprite` of a player whose client has said them, four more keys of an appearance, and updates
-//! that may be held back for a while; and an acknowledgement is given wherever one is asked for, also
-//! behind a payload that nobody expects. Absent are its maps with their objects, for which snapshots of
-//! that version have room.
+//! that may be held back for a while. Absent are its maps with their objects, for which snapshots of
+//! that version have room. Unlike in both, whatever is to be acknowledged is, also a `player:leave`
+//! with a payload.
 //!
 //! Invariants:
 //! - A player has one owner, and a socket one player at most. A socket that joins takes a player over

@@ -1,0 +1,194 @@
+//! The settings of CoMutiNy's world.
+
+use super::{Default, GIB, Group, KIB, Setting, Takes, plain, secret};
+use crate::cli::values::{bytes, duration, number, switch};
+
+/// Longest that updates may wait, in milliseconds.
+const UPDATE_INTERVAL_MS_MAX: u64 = 1_000;
+
+/// In the order of the help.
+pub(super) static SETTINGS: &[Setting] = &[
+    Setting {
+        flag: "comutiny-avatars",
+        short: None,
+        group: Group::Comutiny,
+        takes: Takes::One("FILE"),
+        originals: &[],
+        default: Default::Told("none"),
+        doc: "JSON file of avatars that players may name; may tell the world's name and sprites, too",
+        apply: |draft, text| {
+            draft.settings.comutiny_avatars = Some(plain(text)?.into());
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "comutiny-cors-origin",
+        short: None,
+        group: Group::Comutiny,
+        takes: Takes::One("ORIGIN"),
+        originals: &["CORS_ORIGIN"],
+        default: Default::Is("*"),
+        doc: "The origin that browsers may come from; * for any",
+        apply: |draft, text| {
+            draft.settings.comutiny.cors_origin = plain(text)?;
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "comutiny-message-bytes-max",
+        short: None,
+        group: Group::Comutiny,
+        takes: Takes::One("SIZE"),
+        originals: &[],
+        default: Default::Is("1MB"),
+        doc: "Largest message a client may send",
+        apply: |draft, text| {
+            draft.settings.comutiny.message_bytes_max = bytes(text, KIB..=GIB)? as usize;
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "comutiny-messages-per-second-max",
+        short: None,
+        group: Group::Comutiny,
+        takes: Takes::One("NUMBER"),
+        originals: &[],
+        default: Default::Is("1000"),
+        doc: "Messages a client may send a second, sustained; one that sends more is read slower",
+        apply: |draft, text| {
+            draft.settings.comutiny.messages_per_second_max = number(text, 1..=1_000_000)? as u32;
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "comutiny-players-max",
+        short: None,
+        group: Group::Comutiny,
+        takes: Takes::One("NUMBER"),
+        originals: &[],
+        default: Default::Is("1000"),
+        doc: "Most players in the world",
+        apply: |draft, text| {
+            draft.settings.comutiny.players_max = number(text, 1..=1_000_000)? as usize;
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "comutiny-metadata-bytes-max",
+        short: None,
+        group: Group::Comutiny,
+        takes: Takes::One("SIZE"),
+        originals: &[],
+        default: Default::Is("64KiB"),
+        doc: "Metadata that a player may have",
+        apply: |draft, text| {
+            draft.settings.comutiny.metadata_bytes_max = bytes(text, KIB..=GIB)? as usize;
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "comutiny-world-bytes-max",
+        short: None,
+        group: Group::Comutiny,
+        takes: Takes::One("SIZE"),
+        originals: &[],
+        default: Default::Is("8MiB"),
+        doc: "Metadata that all players together may have",
+        apply: |draft, text| {
+            draft.settings.comutiny.world_bytes_max = bytes(text, KIB..=GIB)? as usize;
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "comutiny-update-interval",
+        short: None,
+        group: Group::Comutiny,
+        takes: Takes::One("DURATION"),
+        originals: &[],
+        default: Default::Is("0ms"),
+        doc: "How long updates may wait, so that the newest of each player leave together; 0ms for not at all",
+        apply: |draft, text| {
+            draft.settings.comutiny.update_interval_ms =
+                duration(text, 0..=UPDATE_INTERVAL_MS_MAX)?.as_millis() as u64;
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "comutiny-speak-as-anybody",
+        short: None,
+        group: Group::Comutiny,
+        takes: Takes::Nothing,
+        originals: &[],
+        default: Default::Is("false"),
+        doc: "Let clients talk in anybody's name and before they join, as the original does",
+        apply: |draft, text| {
+            draft.settings.comutiny.speak_as_anybody = switch(text)?;
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "comutiny-only-terminated",
+        short: None,
+        group: Group::Comutiny,
+        takes: Takes::Nothing,
+        originals: &[],
+        default: Default::Is("false"),
+        doc: "Tell replaced clients session:terminated only, not session:disconnect before it",
+        apply: |draft, text| {
+            draft.settings.comutiny.announce_disconnect = !switch(text)?;
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "comutiny-require-login",
+        short: None,
+        group: Group::Comutiny,
+        takes: Takes::Nothing,
+        originals: &[],
+        default: Default::Is("false"),
+        doc: "Let players who are no guests be only whom the token of their handshake names",
+        apply: |draft, text| {
+            draft.comutiny_requires_login = switch(text)?;
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "comutiny-jwt-secret",
+        short: None,
+        group: Group::Comutiny,
+        takes: Takes::One("SECRET"),
+        originals: &["JWT_SECRET"],
+        default: Default::Told("none"),
+        doc: "What those tokens (JWT, HS256) are signed with",
+        apply: |draft, text| {
+            draft.comutiny_login.secret = secret(text)?;
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "comutiny-auth-cookie",
+        short: None,
+        group: Group::Comutiny,
+        takes: Takes::One("NAME"),
+        originals: &["AUTH_COOKIE_NAME"],
+        default: Default::Is("auth_token"),
+        doc: "The cookie they come in, unless in an Authorization header",
+        apply: |draft, text| {
+            draft.comutiny_login.cookie = plain(text)?;
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "comutiny-guest-prefix",
+        short: None,
+        group: Group::Comutiny,
+        takes: Takes::One("PREFIX"),
+        originals: &[],
+        default: Default::Is("guest-"),
+        doc: "What the ids of guests begin with, who need no token",
+        apply: |draft, text| {
+            draft.comutiny_login.guest_prefix = plain(text)?;
+            Ok(())
+        },
+    },
+];
