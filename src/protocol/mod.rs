@@ -26,7 +26,7 @@ use crate::session::{Close, Counters, Effects, Instant, MemberId, Now};
 
 /// Every protocol of this server.
 pub static PROTOCOLS: &[&Protocol] =
-    &[&croquet::PROTOCOL, &gallery::PROTOCOL, &yjs::PROTOCOL, &echo::PROTOCOL];
+    &[&croquet::PROTOCOL, &gallery::PROTOCOL, &yjs::PROTOCOL, &comutiny::PROTOCOL, &echo::PROTOCOL];
 
 /// Sessions that are opened when the process starts, if records can be stored: a protocol and a key.
 pub static STANDING: &[(&Protocol, &str)] = &[(&gallery::PROTOCOL, gallery::HALL)];

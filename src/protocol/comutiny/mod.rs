@@ -38,10 +38,9 @@ mod tests;
 mod world;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::socketio::{self, Server};
-use super::{DropIn, Entrance, Limits, Liveness, Machine, Open, Pages, Protocol};
+use super::{DropIn, EngineIo, Entrance, Limits, Machine, Open, Origins, Pages, Protocol};
 use crate::session::Close;
 
 pub use avatars::{Catalogue, CatalogueError, FILE_BYTES_MAX};
@@ -92,7 +91,7 @@ pub struct Config {
     pub announce_disconnect: bool,
     /// What clients must show to play as somebody; without it everybody may be anybody.
     pub login: Option<Login>,
-    /// The origin that browsers may come from, `*` for any.
+    /// Origins whose pages may read what is answered to polls, separated by commas; `*` for any.
     pub cors_origin: String,
     /// What is known of the world.
     pub catalogue: Arc<Catalogue>,
@@ -123,32 +122,33 @@ impl Default for Config {
 /// The CoMutiNy gateway.
 pub static PROTOCOL: Protocol = Protocol {
     name: "comutiny",
-    entrances: &[Entrance { path: "/comutiny/socket.io/", session_key }],
+    entrances: &[Entrance::engine_io("/comutiny/socket.io/", session_key, engine_io)],
     drop_ins: &[DropIn {
         name: "comutiny",
         summary: "CoMutiNy's world",
         port: 4000,
         pages: Pages::Comutiny,
-        entrances: &[Entrance { path: "/socket.io/", session_key }],
+        entrances: &[Entrance::engine_io("/socket.io/", session_key, engine_io)],
+        others: &[],
     }],
     open,
     journaled: true,
     limits: |config| Limits {
         message_bytes_max: config.comutiny.message_bytes_max,
         fragments_max: 1024,
-        lag_bytes_max: config.comutiny.lag_bytes_max,
+        // Whoever joins is sent all of the world at once.
+        lag_bytes_max: config.comutiny.lag_bytes_max + config.comutiny.world_bytes_max,
         messages_per_second_max: config.comutiny.messages_per_second_max,
     },
-    // Engine.IO has pings of its own.
-    liveness: Liveness {
-        first_ping: None,
-        ping: None,
-        silence: None,
-        join: Some((Duration::from_secs(45), socketio::CLOSE)),
-    },
+    liveness: socketio::LIVENESS,
     slow: socketio::CLOSE,
     restart: socketio::CLOSE,
 };
+
+fn engine_io(config: &super::Config) -> EngineIo {
+    let allowed = config.comutiny.cors_origin.split(',').map(|origin| origin.trim().to_owned());
+    EngineIo { origins: Origins { allowed: allowed.collect(), only: false }, ..EngineIo::default() }
+}
 
 fn session_key(_: &str) -> Result<String, Close> {
     Ok(WORLD.to_owned())
