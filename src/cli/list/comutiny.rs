@@ -5,6 +5,8 @@ use crate::cli::values::{bytes, duration, number, switch};
 
 /// Longest that updates may wait, in milliseconds.
 const UPDATE_INTERVAL_MS_MAX: u64 = 1_000;
+/// Longest time in which a client may come back.
+const RECOVERY_MS_MAX: u64 = 3_600_000;
 
 /// In the order of the help.
 pub(super) static SETTINGS: &[Setting] = &[
@@ -110,6 +112,20 @@ pub(super) static SETTINGS: &[Setting] = &[
         apply: |draft, text| {
             draft.settings.comutiny.update_interval_ms =
                 duration(text, 0..=UPDATE_INTERVAL_MS_MAX)?.as_millis() as u64;
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "comutiny-recovery",
+        short: None,
+        group: Group::Comutiny,
+        takes: Takes::One("DURATION"),
+        originals: &[],
+        default: Default::Is("0ms"),
+        doc: "How long after its connection was cut a client may come back and be told what it has missed; 0ms for not at all",
+        apply: |draft, text| {
+            draft.settings.comutiny.recovery_ms =
+                duration(text, 0..=RECOVERY_MS_MAX)?.as_millis() as u64;
             Ok(())
         },
     },

@@ -38,6 +38,7 @@ mod tests;
 mod world;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::socketio::{self, Server};
 use super::{DropIn, EngineIo, Entrance, Limits, Machine, Open, Origins, Pages, Protocol};
@@ -95,6 +96,9 @@ pub struct Config {
     pub cors_origin: String,
     /// What is known of the world.
     pub catalogue: Arc<Catalogue>,
+    /// How long after its connection was cut a client may come back and be told what it has missed
+    /// (Socket.IO's connection state recovery), in milliseconds; 0 for not at all.
+    pub recovery_ms: u64,
     /// From a message to the chat's being stored, in milliseconds: until then the journal has it.
     pub store_delay_ms: u64,
 }
@@ -114,6 +118,7 @@ impl Default for Config {
             login: None,
             cors_origin: "*".to_owned(),
             catalogue: Arc::default(),
+            recovery_ms: 0,
             store_delay_ms: 60_000,
         }
     }
@@ -157,5 +162,7 @@ fn session_key(_: &str) -> Result<String, Close> {
 fn open(open: Open) -> Box<dyn Machine> {
     // Nothing here has attachments: they are taken, like anything else that means nothing.
     let attachments_bytes_max = open.config.comutiny.message_bytes_max;
-    Box::new(Server::new(world::World::new(open), attachments_bytes_max))
+    let recovery = Duration::from_millis(open.config.comutiny.recovery_ms);
+    let server = Server::new(world::World::new(open), attachments_bytes_max);
+    if recovery.is_zero() { Box::new(server) } else { Box::new(server.with_recovery(recovery)) }
 }

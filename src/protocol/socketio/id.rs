@@ -3,6 +3,7 @@
 use std::fmt;
 
 use data_encoding::BASE64URL_NOPAD;
+use sha2::{Digest, Sha256};
 
 /// What a client is known by to others in a namespace: on the wire 20 characters of URL-safe base64.
 ///
@@ -13,9 +14,21 @@ pub struct SocketId([u8; 15]);
 impl SocketId {
     /// The name made of a random number and one that was never used before.
     pub(super) fn new(random: u64, number: u64) -> Self {
+        Self::hashed(random, number, b"name")
+    }
+
+    /// A secret of the same form, which the name made of the same numbers does not give away.
+    pub(super) fn secret(random: u64, number: u64) -> Self {
+        Self::hashed(random, number, b"secret")
+    }
+
+    fn hashed(random: u64, number: u64, what: &[u8]) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(random.to_le_bytes());
+        hash.update(number.to_le_bytes());
+        hash.update(what);
         let mut id = [0; 15];
-        id[..8].copy_from_slice(&random.to_be_bytes());
-        id[8..].copy_from_slice(&number.to_be_bytes()[1..]);
+        id.iter_mut().zip(hash.finalize()).for_each(|(to, from)| *to = from);
         Self(id)
     }
 

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::id::SocketId;
+use super::recovery::Audience;
 use super::sockets::Sockets;
 use super::{AckId, CLOSE, Socket};
 use crate::codec::socketio::{Head, ack, event};
@@ -35,13 +37,28 @@ impl<'io, 'fx> Io<'io, 'fx> {
 
     /// Says something to everybody in the first namespace.
     pub fn broadcast(&mut self, name: &str, args: &[&[u8]]) {
-        self.fx.append(FrameKind::Text, &event(&self.event_head(0), name, args));
+        let head = self.event_head(0);
+        self.say(
+            0,
+            || Audience::All,
+            (&head, name, args),
+            |fx, parts| {
+                fx.append(FrameKind::Text, parts);
+            },
+        );
     }
 
     /// Says something to everybody in the first namespace but one.
     pub fn broadcast_except(&mut self, socket: Socket, name: &str, args: &[&[u8]]) {
-        let head = self.event_head(0);
-        self.fx.append_except(socket.member, FrameKind::Text, &event(&head, name, args));
+        let (head, id) = (self.event_head(0), self.sockets.id(socket));
+        self.say(
+            0,
+            || Audience::AllBut(id),
+            (&head, name, args),
+            |fx, parts| {
+                fx.append_except(socket.member, FrameKind::Text, parts);
+            },
+        );
     }
 
     /// Says something in the first namespace that a newer message of its class makes worthless.
@@ -51,9 +68,12 @@ impl<'io, 'fx> Io<'io, 'fx> {
 
     /// Says something to one client.
     pub fn emit(&mut self, socket: Socket, name: &str, args: &[&[u8]]) {
-        if self.sockets.is_connected(socket) {
+        if let Some(id) = self.sockets.id(socket) {
             let head = self.event_head(socket.namespace);
-            self.fx.reply(socket.member, FrameKind::Text, &event(&head, name, args));
+            let audience = || Audience::Only(vec![id]);
+            self.say(socket.namespace, audience, (&head, name, args), |fx, parts| {
+                fx.reply(socket.member, FrameKind::Text, parts);
+            });
         }
     }
 
@@ -64,6 +84,10 @@ impl<'io, 'fx> Io<'io, 'fx> {
 
     /// Says something to several clients: encoded once, if they are in one namespace.
     pub fn send(&mut self, to: impl IntoIterator<Item = Socket>, name: &str, args: &[&[u8]]) {
+        if self.sockets.recovery.is_some() {
+            // Each is told alone what it is to be told again.
+            return to.into_iter().for_each(|socket| self.emit(socket, name, args));
+        }
         let mut encoded: Option<(u8, Frame)> = None;
         for socket in to {
             if !self.sockets.is_connected(socket) {
@@ -153,6 +177,11 @@ impl<'io, 'fx> Io<'io, 'fx> {
         }
     }
 
+    /// Whether the client that connects in this call has come back: it was told what it has missed.
+    pub fn is_back(&self) -> bool {
+        self.sockets.is_back
+    }
+
     /// What others know the client by, while it is in its namespace: the `sid` it was told.
     pub fn id(&self, socket: Socket) -> Option<SocketId> {
         self.sockets.id(socket)
@@ -169,6 +198,26 @@ impl<'io, 'fx> Io<'io, 'fx> {
         for attachment in attachments {
             self.fx.reply(socket.member, FrameKind::Binary, &[attachment]);
         }
+    }
+
+    /// Says an event, with its offset if it is kept for those who may come back.
+    fn say(
+        &mut self,
+        namespace: u8,
+        audience: impl FnOnce() -> Audience,
+        (head, name, args): (&Head, &str, &[&[u8]]),
+        say: impl FnOnce(&mut Effects<'fx>, &[&[u8]]),
+    ) {
+        let at = self.at();
+        let Some(recovery) = &mut self.sockets.recovery else {
+            return say(self.fx, &event(head, name, args));
+        };
+        let offset = recovery.offset();
+        let mut all: SmallVec<[&[u8]; 8]> = args.into();
+        all.push(offset.as_bytes());
+        let parts = event(head, name, &all);
+        recovery.keep(at, namespace, audience(), &parts);
+        say(self.fx, &parts);
     }
 
     fn event_head(&self, namespace: u8) -> Head {

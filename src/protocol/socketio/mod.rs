@@ -14,6 +14,7 @@ pub mod conformance;
 mod hello;
 mod id;
 mod io;
+mod recovery;
 mod requests;
 mod server;
 mod sockets;

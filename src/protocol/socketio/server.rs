@@ -1,8 +1,12 @@
 //! The machine between a session's connections and its application.
 
+use std::time::Duration;
+
 use super::super::{Hello, Loaded, Machine, Message};
 use super::assembly::{Added, Assembly, Said};
 use super::hello::KeptHello;
+use super::id::SocketId;
+use super::recovery::{Back, Recovery};
 use super::sockets::{Member, Notice, Sockets};
 use super::{AckId, Application, CLOSE, Event, Io, Socket, Values};
 use crate::codec::json::{Kept, Raw};
@@ -33,6 +37,13 @@ impl<A: Application> Server<A> {
         assert!(app.namespaces().len() <= usize::from(u8::MAX), "a namespace is named by a byte");
         let sockets = Sockets::new(app.namespaces());
         Self { app, sockets, attachments_bytes_max }
+    }
+
+    /// The same, whose clients may come back within this time after their connection was cut, and
+    /// are told what they have missed. Every event then has an argument more.
+    pub fn with_recovery(mut self, within: Duration) -> Self {
+        self.sockets.recovery = Some(Box::new(Recovery::new(within)));
+        self
     }
 
     /// The application.
@@ -76,6 +87,15 @@ impl<A: Application> Server<A> {
                 Notice::Disconnected(socket) => self.app.on_disconnect(socket, io),
             }
         }
+    }
+
+    fn on_text(&mut self, member: MemberId, text: &str, fx: &mut Effects<'_>) -> Result<(), Close> {
+        let is_due = |member: &mut Member| member.assembly.is_some();
+        if self.sockets.member(member).is_none_or(is_due) {
+            return Err(CLOSE);
+        }
+        let packet = decode(text, Limits::default()).map_err(|_| CLOSE)?;
+        self.on_packet(member, packet, fx)
     }
 
     fn on_packet(
@@ -124,15 +144,16 @@ impl<A: Application> Server<A> {
         }
         let kept = self.sockets.member(socket.member).and_then(|member| member.hello.as_ref());
         let hello = kept.ok_or(CLOSE)?.to_hello();
-        let id = self.sockets.connect(socket, fx.random);
+        let recovery = self.sockets.recovery.as_mut();
+        let back = recovery.and_then(|kept| kept.come_back(socket.namespace, auth, fx.at()));
+        let id = self.sockets.connect(socket, fx.random, back.map(|back| back.id));
         let before = fx.mark();
         fx.admit(socket.member);
         if socket.namespace == 0 {
             fx.listen(socket.member);
         }
-        let head = Head::connect(self.sockets.prefix(socket.namespace));
-        let parts: [&[u8]; 4] = [head.as_bytes(), b"{\"sid\":\"", &id.to_text(), b"\"}"];
-        fx.reply(socket.member, FrameKind::Text, &parts);
+        self.welcome(socket, id, back, fx);
+        self.sockets.is_back = back.is_some();
         let io = &mut Io::new(fx, &mut self.sockets);
         match self.app.on_connect(socket, &hello, auth, io) {
             Ok(()) => self.forget_hello(socket.member),
@@ -145,6 +166,22 @@ impl<A: Application> Server<A> {
         }
         self.settle(fx);
         Ok(())
+    }
+
+    /// Tells a client that it is connected; before, what one who is back has missed.
+    fn welcome(&mut self, socket: Socket, id: SocketId, back: Option<Back>, fx: &mut Effects<'_>) {
+        let head = Head::connect(self.sockets.prefix(socket.namespace));
+        let (id, mut pid) = (id.to_text(), None);
+        if let Some(recovery) = &mut self.sockets.recovery {
+            for packet in back.iter().flat_map(|back| recovery.missed(socket.namespace, *back)) {
+                fx.reply(socket.member, FrameKind::Text, &[packet]);
+            }
+            pid = Some(recovery.connect(socket, fx.random, back).to_text());
+        }
+        let between: &[u8] = if pid.is_some() { b"\",\"pid\":\"" } else { b"" };
+        let pid = pid.as_ref().map_or(&[][..], |pid| &pid[..]);
+        let parts = [head.as_bytes(), b"{\"sid\":\"", &id, between, pid, b"\"}"];
+        fx.reply(socket.member, FrameKind::Text, &parts);
     }
 
     /// Forgets what a connection's upgrade request told, if nothing can ask for it any more.
@@ -261,25 +298,28 @@ impl<A: Application> Machine for Server<A> {
         message: Message<'_>,
         fx: &mut Effects<'_>,
     ) -> Result<(), Close> {
-        let text = match message {
-            Message::Binary(bytes) => return self.on_attachment(member, bytes, fx),
-            Message::Text(text) => text,
+        let result = match message {
+            Message::Binary(bytes) => self.on_attachment(member, bytes, fx),
+            Message::Text(text) => self.on_text(member, text, fx),
         };
-        let is_due = |member: &mut Member| member.assembly.is_some();
-        if self.sockets.member(member).is_none_or(is_due) {
-            return Err(CLOSE);
+        if result.is_err()
+            && let Some(recovery) = &mut self.sockets.recovery
+        {
+            recovery.forget_all(member);
         }
-        let packet = decode(text, Limits::default()).map_err(|_| CLOSE)?;
-        self.on_packet(member, packet, fx)
+        result
     }
 
     fn on_leave(&mut self, member: MemberId, _: u16, fx: &mut Effects<'_>) {
-        self.sockets.leave(member);
+        self.sockets.leave(member, fx.at());
         self.settle(fx);
     }
 
     fn on_deadline(&mut self, fx: &mut Effects<'_>) {
         self.sockets.expire(fx.at());
+        if let Some(recovery) = &mut self.sockets.recovery {
+            recovery.expire(fx.at());
+        }
         self.settle(fx);
         if self.app.deadline().is_some_and(|due| due <= fx.at()) {
             self.call(fx, A::on_deadline);
@@ -287,7 +327,9 @@ impl<A: Application> Machine for Server<A> {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.app.deadline().into_iter().chain(self.sockets.requests.deadline()).min()
+        let recovery = self.sockets.recovery.as_ref().and_then(|recovery| recovery.deadline());
+        let own = self.sockets.requests.deadline().into_iter().chain(recovery);
+        own.chain(self.app.deadline()).min()
     }
 
     fn on_loaded(&mut self, ticket: u32, records: Loaded, fx: &mut Effects<'_>) {
@@ -311,7 +353,9 @@ impl<A: Application> Machine for Server<A> {
     }
 
     fn is_over(&self) -> bool {
-        self.sockets.len() == 0 && self.app.is_over()
+        let recovery = self.sockets.recovery.as_ref();
+        let may_return = recovery.is_some_and(|recovery| recovery.deadline().is_some());
+        self.sockets.len() == 0 && !may_return && self.app.is_over()
     }
 
     fn describe(&self) -> String {

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 use super::assembly::Assembly;
 use super::hello::KeptHello;
 use super::id::SocketId;
+use super::recovery::Recovery;
 use super::requests::Requests;
 use super::{AckId, Socket, Unanswered};
 use crate::codec::socketio::prefix;
@@ -29,6 +30,10 @@ pub(super) struct Sockets {
     answering: Option<(Socket, AckId)>,
     /// Names that were given.
     named: u64,
+    /// What is kept for those who may come back; nobody may, if there is none.
+    pub(super) recovery: Option<Box<Recovery>>,
+    /// The client that connects has come back.
+    pub(super) is_back: bool,
 }
 
 #[derive(Debug)]
@@ -80,6 +85,8 @@ impl Sockets {
             notices: VecDeque::new(),
             answering: None,
             named: 0,
+            recovery: None,
+            is_back: false,
         }
     }
 
@@ -96,9 +103,15 @@ impl Sockets {
     }
 
     /// A connection has gone, from all its namespaces.
-    pub(super) fn leave(&mut self, member: MemberId) {
+    pub(super) fn leave(&mut self, member: MemberId, now: Instant) {
         while let Some(namespace) = self.members.get(&member).and_then(Member::last_joined) {
-            self.disconnect(Socket { member, namespace });
+            let socket = Socket { member, namespace };
+            if let Some(id) = self.id(socket)
+                && let Some(recovery) = &mut self.recovery
+            {
+                recovery.lose(socket, id, now);
+            }
+            self.disconnect(socket);
         }
         self.members.remove(&member);
     }
@@ -131,10 +144,15 @@ impl Sockets {
         Some(own.id)
     }
 
-    /// A client is in a namespace; what it is called.
-    pub(super) fn connect(&mut self, socket: Socket, random: u64) -> SocketId {
+    /// A client is in a namespace; what it is called, which for one who is back is what it was.
+    pub(super) fn connect(
+        &mut self,
+        socket: Socket,
+        random: u64,
+        back: Option<SocketId>,
+    ) -> SocketId {
         self.named += 1;
-        let id = SocketId::new(random, self.named);
+        let id = back.unwrap_or_else(|| SocketId::new(random, self.named));
         if let Some(member) = self.members.get_mut(&socket.member) {
             member.presences.push(Presence { id, namespace: socket.namespace });
         }
@@ -164,6 +182,9 @@ impl Sockets {
         let is_own = |presence: &Presence| presence.namespace == socket.namespace;
         let Some(place) = member.presences.iter().position(is_own) else { return false };
         member.presences.remove(place);
+        if let Some(recovery) = &mut self.recovery {
+            recovery.forget(socket);
+        }
         if let Some(acks) = &mut member.acks {
             acks.0.retain(|(namespace, _)| *namespace != socket.namespace);
         }
@@ -236,6 +257,7 @@ impl Sockets {
     pub(super) fn invariants(&self) {
         assert!(self.notices.is_empty() && self.answering.is_none());
         self.requests.invariants();
+        self.recovery.iter().for_each(|recovery| recovery.invariants());
         assert!(self.requests.iter().all(|(socket, _)| self.is_connected(socket)));
         for member in self.members.values() {
             let open = member.acks.iter().flat_map(|acks| &acks.0);

@@ -1,5 +1,7 @@
 //! A shard in miniature: one session, its members' connections, and a clock that the test turns.
 
+use std::time::Duration;
+
 use crate::protocol::receiver::Receiver;
 use crate::protocol::socketio::{Application, CLOSE, Server};
 use crate::protocol::{Hello, Machine, Message};
@@ -42,6 +44,14 @@ pub(super) struct Room<A: Application = Toy> {
 impl Room {
     pub(super) fn new() -> Self {
         Self::with(Toy::default())
+    }
+
+    /// One whose clients may come back within this time.
+    pub(super) fn recovering(within_ms: u64) -> Self {
+        let mut room = Self::new();
+        let machine = Server::new(Toy::default(), ATTACHMENTS_BYTES_MAX);
+        room.machine = machine.with_recovery(Duration::from_millis(within_ms));
+        room
     }
 
     /// What the application was told since this was last asked.

@@ -5,4 +5,5 @@ mod harness;
 mod namespaces;
 mod packets;
 mod properties;
+mod recovery;
 mod toy;

@@ -130,7 +130,9 @@ impl Application for Toy {
     ) -> Result<(), Refusal> {
         let auth = auth.map_or("", Raw::as_str);
         assert!(!self.sockets.contains(&socket), "connected twice");
-        self.told.push(format!("{} connect {auth}", place(socket)));
+        let back = if io.is_back() { " back" } else { "" };
+        let shown = if auth.contains("pid") { "" } else { auth };
+        self.told.push(format!("{} connect {shown}{back}", place(socket)));
         self.hellos.push(hello.target.clone());
         io.broadcast("joined", &[socket.member.0.to_string().as_bytes()]);
         if auth.contains("refuse") {
