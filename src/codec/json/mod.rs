@@ -10,6 +10,7 @@
 //! Deliberately absent: a tree of values, and numbers beyond what `f64` holds.
 
 mod kept;
+mod octets;
 mod raw;
 mod scan;
 mod text;
@@ -20,6 +21,7 @@ mod write;
 mod tests;
 
 pub use kept::Kept;
+pub use octets::{OctetsError, octets_len, read_octets, write_octets};
 pub use raw::{Elements, Fields, Raw};
 pub use tokens::{Token, Tokens};
 pub use write::write_string;
