@@ -69,6 +69,15 @@ pub enum Effect {
         /// Framed bytes, or a part of them.
         bytes: Bytes,
     },
+    /// The same, and the session says it to all who do not listen: it counts as theirs to take.
+    Relay {
+        /// The receiver.
+        to: MemberId,
+        /// The history position it belongs after.
+        at: Position,
+        /// Framed bytes.
+        bytes: Bytes,
+    },
     /// The member is a full member: it need not fear the deadline for joining.
     Admit {
         /// Who.
@@ -296,6 +305,15 @@ impl<'a> Effects<'a> {
         self.release();
         let at = self.history.head();
         self.outcome.effects.push(Effect::Share { to, at, bytes });
+    }
+
+    /// Sends a member that does not listen what the session says: framed bytes, shared with others
+    /// like it. Unlike what is shared otherwise they count: who lets too many of them pile up is
+    /// closed as one that is too far behind.
+    pub fn relay(&mut self, to: MemberId, bytes: Bytes) {
+        self.release();
+        let at = self.history.head();
+        self.outcome.effects.push(Effect::Relay { to, at, bytes });
     }
 
     /// Marks the member as having joined.

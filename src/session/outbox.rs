@@ -50,7 +50,7 @@ enum Body {
 enum Origin {
     /// It is for this connection alone.
     Reply,
-    /// The session has said it, and the member was behind.
+    /// The session has said it, and the member was behind, or does not listen.
     Missed,
     /// The same, and it is droppable.
     Droppable(Class),
@@ -107,7 +107,8 @@ impl Outbox {
         self.queued
     }
 
-    /// Bytes of the session's history that wait here since [`Outbox::condense`].
+    /// Bytes of what the session has said that wait here: since [`Outbox::condense`], or by
+    /// [`Outbox::push_relayed`].
     pub fn missed_bytes(&self) -> usize {
         self.missed
     }
@@ -143,6 +144,16 @@ impl Outbox {
         if !bytes.is_empty() {
             self.queued += bytes.len();
             self.push_item(at, Origin::Reply, Body::Shared(bytes));
+        }
+    }
+
+    /// Queues shared bytes that a member which does not listen is sent of its session; they count as
+    /// missed.
+    pub fn push_relayed(&mut self, at: Position, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.queued += bytes.len();
+            self.missed += bytes.len();
+            self.push_item(at, Origin::Missed, Body::Shared(bytes));
         }
     }
 

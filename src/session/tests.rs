@@ -435,3 +435,21 @@ proptest! {
         model.check();
     }
 }
+
+#[test]
+fn what_is_relayed_counts_until_it_is_sent() {
+    let (mut outbox, history, mut cursor) = (Outbox::new(), History::new(), None);
+    outbox.push(0, &[b"ab"]);
+    outbox.push_relayed(0, Bytes::from_static(b"cdef"));
+    outbox.push_relayed(0, Bytes::new());
+    outbox.push_shared(0, Bytes::from_static(b"gh"));
+    outbox.invariants();
+    assert_eq!((outbox.private_bytes(), outbox.missed_bytes(), outbox.queued_bytes()), (2, 4, 8));
+    outbox.advance(&mut cursor, history.head(), 3);
+    outbox.invariants();
+    assert_eq!((outbox.private_bytes(), outbox.missed_bytes(), outbox.queued_bytes()), (0, 3, 5));
+    assert_eq!(outbox.unsent(), b"defgh");
+    outbox.carry_over(cursor, history.head(), &history);
+    outbox.invariants();
+    assert_eq!((outbox.missed_bytes(), outbox.queued_bytes()), (0, 5));
+}

@@ -48,6 +48,12 @@ impl<T: Transport> Shard<T> {
                 }
                 self.mark_dirty(to.0);
             }
+            Effect::Relay { to, at, bytes } if self.is_member(session, to.0) => {
+                if let Some(outbox) = self.outbox(to.0) {
+                    outbox.push_relayed(at, bytes);
+                }
+                self.mark_dirty(to.0);
+            }
             Effect::Admit { member } if self.is_member(session, member.0) => {
                 if let Some((_, seat)) = self.seat_of(member.0) {
                     seat.admitted = true;

@@ -206,13 +206,18 @@ impl<T: Transport> Shard<T> {
 
     /// How a member is closed that lets more pile up of what is for it alone than it may be behind
     /// its session with: others may tell it, while nothing is read of itself. What is shared costs
-    /// nothing.
+    /// nothing, but for what is relayed, which nothing else bounds.
     fn who_lets_pile_up(&self, index: u32) -> Option<Close> {
         let connection = self.connections.get(index)?;
         let Phase::Member(seat) = &connection.phase else { return None };
         let session = self.sessions.get(seat.session)?;
         let outbox = connection.outbox.as_ref()?;
-        let own = outbox.private_bytes().saturating_sub(outbox.missed_bytes());
+        let (private, missed) = (outbox.private_bytes(), outbox.missed_bytes());
+        let own = match connection.cursor {
+            Some(_) => private.saturating_sub(missed),
+            // What its session says waits here only, and none of it is private.
+            None => private + missed,
+        };
         (own > session.limits.lag_bytes_max).then_some(session.protocol.slow)
     }
 

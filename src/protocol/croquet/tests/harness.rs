@@ -142,7 +142,7 @@ impl Room {
                     let bytes = &self.outcome.bytes[start..end];
                     self.connections[to.0 as usize].receiver.outbox.push(at, &[bytes]);
                 }
-                Effect::Share { to, at, bytes } => {
+                Effect::Share { to, at, bytes } | Effect::Relay { to, at, bytes } => {
                     self.connections[to.0 as usize].receiver.outbox.push_shared(at, bytes);
                 }
                 Effect::Admit { member } => self.connections[member.0 as usize].admitted = true,
