@@ -227,7 +227,8 @@ pub struct Limits {
     pub messages_per_second_max: u32,
 }
 
-/// Deadlines of a connection. Each `None` is off.
+/// Deadlines of a connection. Each `None` is off. To clients of Engine.IO, which has pings of its own,
+/// only the last applies.
 #[derive(Clone, Copy, Debug)]
 pub struct Liveness {
     /// The first ping, after the upgrade. Its payload is the wall clock in ms, decimal.

@@ -68,7 +68,7 @@ impl<T: Transport> Shard<T> {
         let paused = connection.paused;
         let Phase::Member(seat) = &connection.phase else { return };
         let Some(session) = self.sessions.get(seat.session) else { return };
-        let is_polling = connection.socket.is_none();
+        let (is_polling, is_engine) = (connection.socket.is_none(), connection.engine.is_some());
         let mut stuck =
             connection.blocked && !is_polling && now.at >= connection.progress + PROGRESS_MAX;
         if stuck && !connection.has_lasting_output(&session.history) {
@@ -86,8 +86,9 @@ impl<T: Transport> Shard<T> {
             return;
         }
         let Some((_, seat)) = self.seat_of(index) else { return };
-        // Who is not read from cannot be heard.
+        // Who is not read from cannot be heard. Whom Engine.IO pings has its own time to answer.
         if let Some((limit, close)) = liveness.silence
+            && !is_engine
             && paused == 0
             && now.at >= heard + limit
         {
@@ -102,9 +103,12 @@ impl<T: Transport> Shard<T> {
             return self.close_member(index, close);
         }
         let may_go_on = seat.rate_wait_ms(rate, now.at.as_millis()) == 0;
-        let greet =
-            !seat.greeted && liveness.first_ping.is_some_and(|after| now.at >= since + after);
-        let ping = !seat.pinged && liveness.ping.is_some_and(|after| now.at >= heard + after);
+        let greet = !is_engine
+            && !seat.greeted
+            && liveness.first_ping.is_some_and(|after| now.at >= since + after);
+        let ping = !is_engine
+            && !seat.pinged
+            && liveness.ping.is_some_and(|after| now.at >= heard + after);
         seat.greeted |= greet;
         seat.pinged |= ping;
         if greet || ping {
@@ -145,11 +149,12 @@ fn member_due<S>(
     now: Instant,
 ) -> Option<Instant> {
     let liveness = &session.protocol.liveness;
-    let silence = liveness.silence.filter(|_| connection.paused == 0);
+    let is_engine = connection.engine.is_some();
+    let silence = liveness.silence.filter(|_| connection.paused == 0 && !is_engine);
     let rate = session.limits.messages_per_second_max;
     let rate_wait = || Duration::from_millis(seat.rate_wait_ms(rate, now.as_millis()));
-    let first_ping = liveness.first_ping.filter(|_| !seat.greeted);
-    let ping = liveness.ping.filter(|_| !seat.pinged);
+    let first_ping = liveness.first_ping.filter(|_| !seat.greeted && !is_engine);
+    let ping = liveness.ping.filter(|_| !seat.pinged && !is_engine);
     let join = liveness.join.filter(|_| !seat.admitted);
     [
         first_ping.map(|after| connection.since + after),

@@ -1,6 +1,6 @@
 //! Clients of Engine.IO: polling, and the way to a WebSocket.
 
-use super::world::{Setup, World, masked};
+use super::world::{Frame, Setup, World, masked};
 use super::{TALK, ms, placement};
 use crate::codec::engineio::payload;
 
@@ -247,6 +247,22 @@ fn a_silent_client_ends_when_it_was_told_it_would() {
     let client = Poller::open(&mut world, 0, "/io/room/listening");
     world.pass(ms(500));
     assert!(!client.is_known(&mut world));
+    assert!(is_empty(&world));
+}
+
+#[test]
+fn only_its_own_pings_tell_who_is_silent() {
+    let mut world = World::new(Setup::new(TALK));
+    let mut client = world.dial(0, "/calm/room/listening?EIO=4&transport=websocket");
+    world.settle();
+    // Others would have been pinged twice, and cut.
+    world.pass(ms(85_000));
+    let texts: Option<Vec<_>> = client.read().into_iter().map(Frame::into_text).collect();
+    let texts = texts.expect("no pings but Engine.IO's");
+    assert_eq!(texts[1..], ["2"]);
+    assert!(!world.network.is_finished(client.connection));
+    world.pass(ms(10_000));
+    assert!(world.network.is_finished(client.connection));
     assert!(is_empty(&world));
 }
 

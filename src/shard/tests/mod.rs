@@ -233,6 +233,24 @@ fn who_does_not_read_what_others_tell_it_alone_is_cut() {
 }
 
 #[test]
+fn who_does_not_listen_and_does_not_read_what_is_relayed_is_cut() {
+    let mut world = world_with_lag(100_000);
+    let slow = world.join("/room");
+    let mut keen = world.join("/room");
+    world.network.set_capacity(slow.connection, 0);
+    // What is shared with it alone does not count.
+    slow.send_text("share 200000");
+    (0..90).for_each(|_| keen.send_text("relay 1000"));
+    world.settle();
+    assert_eq!(world.count(|counters| counters.slow_closed.get()), 0);
+    (0..20).for_each(|_| keen.send_text("relay 1000"));
+    world.settle();
+    assert_eq!(world.count(|counters| counters.slow_closed.get()), 1);
+    assert_eq!(keen.texts().len(), 110);
+    assert!(is_at_rest(&world));
+}
+
+#[test]
 fn who_was_slow_for_a_while_misses_nothing() {
     let mut world = world_with_lag(100_000);
     let mut slow = world.join("/room/listening");
