@@ -184,6 +184,7 @@ fn every_setting_can_come_from_its_variable() {
         ("connections-max", _) => "10",
         ("files-bytes-max", _) => "1GiB",
         ("croquet-herald-hosts", _) => "a:1,b",
+        ("zeal-origins", _) => "http://a:1,https://B",
         ("as", _) => "croquet",
         ("in-memory" | "verbose" | "gallery-one-host" | "gallery-hide-rooms", _) => "true",
         ("comutiny-jwt-secret", _) => "abc",
@@ -201,6 +202,11 @@ fn every_setting_can_come_from_its_variable() {
     }
     let many = settings("", &[("LOCKSTEP_CROQUET_HERALD_HOSTS", "a:1, b,")]);
     assert_eq!(many.croquet.herald_hosts, ["a:1", "b"]);
+    let many = settings("", &[("LOCKSTEP_ZEAL_ORIGINS", "http://a:1,https://B")]);
+    assert_eq!(many.yjs.origins, ["http://a:1", "https://b"]);
+    for origin in ["*", "a", "http://", "://a", "http://a/", "http://a b"] {
+        assert!(run("", &[("LOCKSTEP_ZEAL_ORIGINS", origin)]).is_err(), "{origin}");
+    }
     let two = settings("", &[("LOCKSTEP_LISTEN", "croquet=127.0.0.1:1,all=127.0.0.1:2")]);
     assert_eq!(addresses(&two), ["croquet=127.0.0.1:1", "all=127.0.0.1:2"]);
 }

@@ -98,6 +98,24 @@ fn native_clients_of_zeal_share_documents_with_stock_clients() {
 }
 
 #[test]
+fn web_clients_of_zeal_share_documents_with_stock_clients() {
+    run("zeal-socketio");
+}
+
+#[test]
+fn the_drop_in_for_zeal_serves_its_web_clients() {
+    let Some(_turn) = clients::turn() else { return };
+    let data = Scratch::new("zeal-drop-in");
+    let directory = data.path().to_str().expect("temporary paths are UTF-8");
+    let arguments = ["--as", "zeal", "--port", "0", "--shards", "2", "--data-dir", directory];
+    let server = Server::start_command(command(&arguments));
+    let mut arguments = at(&server);
+    arguments.push("--path=/socket.io/".to_owned());
+    clients::run(&script("zeal-socketio"), &arguments);
+    stop(server);
+}
+
+#[test]
 fn a_full_room_refuses_native_clients() {
     run_with("crowded", &["--max-clients-per-room", "2"], &[]);
 }
@@ -137,6 +155,16 @@ fn what_was_sent_is_there_after_a_restart() {
 #[test]
 fn what_was_sent_is_there_after_a_crash() {
     restart("restart", Server::kill);
+}
+
+#[test]
+fn web_clients_of_zeal_go_on_after_a_restart() {
+    restart("zeal-restart", Server::stop);
+}
+
+#[test]
+fn web_clients_of_zeal_go_on_after_a_crash() {
+    restart("zeal-restart", Server::kill);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Settings of Yjs documents.
 
 use super::{Default, GIB, Group, KIB, Setting, Takes, YEAR_MS, secret};
-use crate::cli::values::{bytes, number};
+use crate::cli::values::{Complaint, bytes, number};
 
 /// In the order of the help.
 pub(super) static SETTINGS: &[Setting] = &[
@@ -25,7 +25,7 @@ pub(super) static SETTINGS: &[Setting] = &[
         takes: Takes::One("SIZE"),
         originals: &[],
         default: Default::Is("1MiB"),
-        doc: "The same for Zeal's native clients",
+        doc: "The same for Zeal's clients",
         apply: |draft, text| {
             draft.settings.yjs.native_message_bytes_max = bytes(text, KIB..=GIB)? as usize;
             Ok(())
@@ -148,4 +148,31 @@ pub(super) static SETTINGS: &[Setting] = &[
             Ok(())
         },
     },
+    Setting {
+        flag: "zeal-origins",
+        short: None,
+        group: Group::Yjs,
+        takes: Takes::Many("ORIGIN"),
+        originals: &[],
+        default: Default::Told("all"),
+        doc: "Origins of pages that may talk to Zeal's Socket.IO form; all others are refused then",
+        apply: |draft, text| {
+            draft.settings.yjs.origins.push(origin(text)?);
+            Ok(())
+        },
+    },
 ];
+
+/// As browsers tell it.
+fn origin(text: &str) -> Result<String, Complaint> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    let is_origin = text.split_once("://").is_some_and(|(scheme, host)| {
+        let letters = !scheme.is_empty() && scheme.bytes().all(is_plain);
+        letters && !host.is_empty() && host.bytes().all(is_plain)
+    });
+    if is_origin {
+        return Ok(text.to_ascii_lowercase());
+    }
+    let what = format!("{text:?} is not an origin");
+    Err(Complaint::new(what, "give scheme, host and port, for example https://app.example:8443"))
+}

@@ -6,13 +6,18 @@ use crate::session::Close;
 
 /// Whether whoever asked for this target may write; how it is refused if it may not even read.
 pub(super) fn may_write(target: &str, config: &Config) -> Result<bool, Close> {
-    let Some(write) = &config.write_token else { return Ok(true) };
     let given = query::parameter(target, "token").unwrap_or_default();
-    if is_same_secret(write, &given) {
-        return Ok(true);
+    rights(&given, config).ok_or(UNAUTHORIZED)
+}
+
+/// Whether whoever shows this token may write; none if it may not even read.
+pub(super) fn rights(token: &str, config: &Config) -> Option<bool> {
+    let Some(write) = &config.write_token else { return Some(true) };
+    if is_same_secret(write, token) {
+        return Some(true);
     }
-    let reads = config.read_token.as_ref().is_some_and(|read| is_same_secret(read, &given));
-    if reads { Ok(false) } else { Err(UNAUTHORIZED) }
+    let reads = config.read_token.as_ref().is_some_and(|read| is_same_secret(read, token));
+    reads.then_some(false)
 }
 
 #[cfg(test)]

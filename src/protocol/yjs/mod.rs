@@ -4,7 +4,8 @@
 //! A session is one document ([`room`]): what was written ([`document`]) and who is there,
 //! looking at what ([`awareness`]). Clients of y-websocket name it by the path they ask for. Zeal's
 //! native clients (`/ws`) name it in their first message; until then they are in the lobby
-//! ([`lobby`]), and [`native`] has what they and the server say to each other besides.
+//! ([`lobby`]), and [`native`] has what they and the server say to each other besides. Zeal's web
+//! clients do the same by Socket.IO ([`socketio`]).
 //!
 //! Invariants:
 //! - No byte of an update or a state reaches a client that `codec::ysync` has not checked.
@@ -22,6 +23,7 @@ mod document;
 mod lobby;
 mod native;
 mod room;
+mod socketio;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -29,13 +31,17 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{DropIn, Entrance, Limits, Liveness, Machine, Open, Pages, Protocol};
+use super::{
+    DropIn, EngineIo, Entrance, Limits, Liveness, Machine, Open, Origins, Pages, Protocol,
+};
 use crate::codec::http1::path::percent_decode;
 use crate::session::Close;
 pub use census::Census;
 
 /// Key of the session of Zeal's native clients that are in no room.
 const LOBBY: &str = "lobby";
+/// The same of those who talk Socket.IO.
+const SOCKETIO_LOBBY: &str = "socket.io";
 /// What precedes the name of a room in its session's key.
 const ROOM_PREFIX: &str = "room/";
 /// Longest name of a room, in bytes.
@@ -60,7 +66,8 @@ const TOO_SLOW: Close = Close::new(1013, "Too slow");
 pub struct Config {
     /// Largest incoming message, in bytes; beyond it close 1009.
     pub message_bytes_max: usize,
-    /// The same for Zeal's native clients.
+    /// The same for Zeal's clients. Those that talk Socket.IO are told so instead, and it is the
+    /// frame in their message that counts: as numbers it takes up to four times as much.
     pub native_message_bytes_max: usize,
     /// Most fragments of one incoming message.
     pub fragments_max: u32,
@@ -71,11 +78,11 @@ pub struct Config {
     pub messages_per_second_max: u32,
     /// Documents in memory.
     pub rooms_max: usize,
-    /// Documents in memory beyond which Zeal's native clients open no more.
+    /// Documents in memory beyond which Zeal's clients open no more.
     pub native_rooms_max: usize,
     /// Clients of a document.
     pub clients_per_room_max: usize,
-    /// Clients of a document beyond which Zeal's native clients are refused.
+    /// Clients of a document beyond which Zeal's clients are refused.
     pub native_clients_per_room_max: usize,
     /// Largest document, in bytes; what would make it larger is dropped, and its author told.
     pub document_bytes_max: usize,
@@ -85,6 +92,8 @@ pub struct Config {
     pub write_token: Option<String>,
     /// What clients that may only read must know, if there are such.
     pub read_token: Option<String>,
+    /// Origins whose pages may talk to Zeal's Socket.IO form; all if there are none.
+    pub origins: Vec<String>,
     /// Documents in memory, on all shards.
     pub census: Arc<Census>,
 }
@@ -105,6 +114,7 @@ impl Default for Config {
             room_timeout_ms: 30 * 60_000,
             write_token: None,
             read_token: None,
+            origins: Vec::new(),
             census: Arc::default(),
         }
     }
@@ -113,7 +123,11 @@ impl Default for Config {
 /// Documents of Yjs.
 pub static PROTOCOL: Protocol = Protocol {
     name: "yjs",
-    entrances: &[Entrance::new("/yjs/", room_of_path), Entrance::new("/ws", lobby_of_path)],
+    entrances: &[
+        Entrance::new("/yjs/", room_of_path),
+        Entrance::new("/ws", lobby_of_path),
+        Entrance::engine_io("/zeal/socket.io/", socketio_lobby_of_path, engine_io),
+    ],
     drop_ins: &[
         DropIn {
             name: "yjs",
@@ -128,7 +142,11 @@ pub static PROTOCOL: Protocol = Protocol {
             summary: "Yjs documents, as Zeal's CRDT server",
             port: 8080,
             pages: Pages::Zeal,
-            entrances: &[Entrance::new("/ws", lobby_of_path), Entrance::new("/yjs/", room_of_path)],
+            entrances: &[
+                Entrance::new("/ws", lobby_of_path),
+                Entrance::new("/yjs/", room_of_path),
+                Entrance::engine_io("/socket.io/", socketio_lobby_of_path, engine_io),
+            ],
             others: &[],
         },
     ],
@@ -153,6 +171,7 @@ pub static PROTOCOL: Protocol = Protocol {
 fn open(open: Open) -> Box<dyn Machine> {
     match open.key.strip_prefix(ROOM_PREFIX) {
         Some(name) => Box::new(room::Room::new(name.into(), open.config, open.durable, open.now)),
+        None if open.key == SOCKETIO_LOBBY => Box::new(socketio::lobby::Lobby::new(open.config)),
         None => Box::new(lobby::Lobby::new(open.config)),
     }
 }
@@ -165,6 +184,25 @@ fn room_of_path(rest: &str) -> Result<String, Close> {
 
 fn lobby_of_path(_: &str) -> Result<String, Close> {
     Ok(LOBBY.to_owned())
+}
+
+fn socketio_lobby_of_path(_: &str) -> Result<String, Close> {
+    Ok(SOCKETIO_LOBBY.to_owned())
+}
+
+/// What Zeal's Socket.IO clients are told and held to (§0).
+fn engine_io(config: &super::Config) -> EngineIo {
+    let allowed = &config.yjs.origins;
+    let origins = if allowed.is_empty() {
+        Origins { allowed: vec!["*".to_owned()], only: false }
+    } else {
+        Origins { allowed: allowed.clone(), only: true }
+    };
+    EngineIo {
+        ping_interval: Duration::from_secs(25),
+        ping_timeout: Duration::from_secs(60),
+        origins,
+    }
 }
 
 /// The key of a room's session; none for what no room may be called.

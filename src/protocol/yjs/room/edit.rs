@@ -1,7 +1,7 @@
 //! How a document changes, and how members are told what they lack.
 
 use super::{NEXT_TURN, READ_ONLY_POLL, REST_AFTER, Room, malformed};
-use crate::codec::ysync::{Head, Refusal, Taken, check_state_vector, permission_denied};
+use crate::codec::ysync::{Head, Refusal, Taken, check_state_vector};
 use crate::protocol::yjs::REFUSED;
 use crate::session::frame::{FrameKind, Header};
 use crate::session::{Close, Effects, MemberId};
@@ -60,7 +60,7 @@ impl Room {
             return true;
         };
         if !std::mem::replace(&mut seat.was_denied, true) {
-            fx.reply(member, FrameKind::Binary, &[&permission_denied(reason)]);
+            self.deny(member, reason, fx);
         }
         false
     }
@@ -68,7 +68,7 @@ impl Room {
     fn relay(&mut self, member: MemberId, update: &[u8], fx: &mut Effects<'_>) {
         fx.record(&[&[UPDATE], update]);
         let head = Head::update(update.len());
-        fx.append_except(member, FrameKind::Binary, &[head.as_bytes(), update]);
+        self.tell_others(member, &[head.as_bytes(), update], fx);
         self.rest_at = Some(fx.at() + REST_AFTER);
         self.note_recorded(update.len(), fx);
     }
@@ -94,13 +94,17 @@ impl Room {
 
     fn answer(&mut self, member: MemberId, vector: &[u8], fx: &mut Effects<'_>) {
         let lacks = self.document.difference(vector);
-        let head = Head::step2(lacks.len());
-        let header = Header::new(FrameKind::Binary, head.as_bytes().len() + lacks.len());
-        fx.share(member, [header.as_bytes(), head.as_bytes()].concat().into());
-        fx.share(member, lacks);
+        if self.sockets.has(member) {
+            self.sockets.tell_lacks(member, &lacks, fx);
+        } else {
+            let head = Head::step2(lacks.len());
+            let header = Header::new(FrameKind::Binary, head.as_bytes().len() + lacks.len());
+            fx.share(member, [header.as_bytes(), head.as_bytes()].concat().into());
+            fx.share(member, lacks);
+        }
         for update in self.document.pending() {
             let head = Head::update(update.len());
-            fx.reply(member, FrameKind::Binary, &[head.as_bytes(), update]);
+            self.tell(member, &[head.as_bytes(), update], fx);
         }
         self.rest_at.get_or_insert_with(|| fx.at() + REST_AFTER);
     }
@@ -118,6 +122,7 @@ impl Room {
         if is_due(self.rest_at) {
             self.rest_at = None;
             self.document.rest();
+            self.sockets.rest();
         }
     }
 
@@ -144,7 +149,6 @@ impl Room {
             return;
         }
         self.read_only_until = None;
-        let vector = self.document.vector();
         let denied = self.seats.iter_mut().filter(|(_, seat)| seat.was_denied && seat.may_write);
         let mut members: Vec<MemberId> = denied
             .map(|(&member, seat)| {
@@ -153,9 +157,6 @@ impl Room {
             })
             .collect();
         members.sort_unstable();
-        let head = Head::step1(vector.len());
-        for member in members {
-            fx.reply(member, FrameKind::Binary, &[head.as_bytes(), &vector]);
-        }
+        members.into_iter().for_each(|member| self.ask(member, fx));
     }
 }

@@ -1,7 +1,10 @@
 //! A room: one document, who edits it, and what they are told.
 
 mod edit;
+mod enter;
 mod keep;
+mod sockets;
+mod tell;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,25 +14,21 @@ use super::census::Counted;
 use super::document::Document;
 use super::lobby::complain;
 use super::native::{self, INVALID, Request, Visit};
-use super::{
-    Config, LOBBY, MALFORMED, NOT_BINARY, ROOM_FULL, SERVER_FULL, TOO_AWARE, UNAVAILABLE, access,
-    room_key, stored,
-};
+use super::socketio::{self, BAD_PACKET, Socket, Trouble};
+use super::{Config, LOBBY, MALFORMED, NOT_BINARY, TOO_AWARE, UNAVAILABLE, room_key, stored};
 use crate::codec::lib0::Malformed;
-use crate::codec::ysync::{self, Form, Head, Message as Said, messages};
+use crate::codec::ysync::{self, Head, Message as Said, messages};
 use crate::protocol::keeper::Keeper;
 use crate::protocol::pending::{self, Input, Pending};
 use crate::protocol::{self, Hello, Loaded, Machine, Message};
-use crate::session::effects::{Droppable, RecordName};
-use crate::session::frame::{FrameKind, Header};
+use crate::session::effects::RecordName;
 use crate::session::journal::Entries;
 use crate::session::map::Map;
 use crate::session::{Close, Effects, Instant, MemberId, Now};
+use sockets::Sockets;
 
 /// Clients of y-websocket take a server for dead that says nothing for 30 s (§3).
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
-/// An awareness update without entries.
-const NOTHING_NEW: &[u8] = &[1, 1, 0];
 /// Time without updates after which a document rests.
 const REST_AFTER: Duration = Duration::from_secs(60);
 /// How often a room that can record nothing looks whether it can again.
@@ -50,6 +49,8 @@ pub(super) struct Room {
     document: Document,
     awareness: Awareness,
     seats: Map<MemberId, Seat>,
+    /// Those of Zeal's Socket.IO form.
+    sockets: Sockets,
     keeper: Keeper,
     /// What is in the journal and in no stored record.
     unstored: Unstored,
@@ -83,8 +84,7 @@ enum Phase {
 /// A member.
 #[derive(Debug)]
 struct Seat {
-    /// Its name, if it is a native client of Zeal.
-    native: Option<Box<str>>,
+    kind: Kind,
     may_write: bool,
     /// It was told that it may not write, or that the room can take nothing.
     was_denied: bool,
@@ -92,6 +92,17 @@ struct Seat {
     answered: Option<Instant>,
     /// What it has, if it is to be told what it lacks.
     asks: Option<Box<[u8]>>,
+}
+
+/// How a member talks.
+#[derive(Debug)]
+enum Kind {
+    /// As y-websocket's clients do.
+    YWebsocket,
+    /// As Zeal's native clients do; its name.
+    Native(Box<str>),
+    /// As Zeal's Socket.IO clients do.
+    Socket(Box<Socket>),
 }
 
 /// Entries of the journal that no stored record has.
@@ -149,6 +160,7 @@ impl Room {
             document: Document::default(),
             awareness: Awareness::default(),
             seats: Map::default(),
+            sockets: Sockets::default(),
             keeper: Keeper::default(),
             unstored: Unstored::default(),
             stored_bytes: 0,
@@ -168,61 +180,13 @@ impl Room {
         self.awareness.invariants();
         let asks = self.seats.values().any(|seat| seat.asks.is_some());
         assert_eq!(self.answers_at.is_some(), asks);
-        assert_eq!(self.keep_alive_at.is_none(), self.seats.is_empty());
+        assert_eq!(self.keep_alive_at.is_none(), self.listeners() == 0);
+        let sockets = self.seats.values().filter(|seat| matches!(seat.kind, Kind::Socket(_)));
+        assert_eq!(self.sockets.len(), sockets.count());
     }
 
     fn config(&self) -> &Config {
         &self.config.yjs
-    }
-
-    /// Somebody comes, straight or from the lobby.
-    fn enter(
-        &mut self,
-        member: MemberId,
-        hello: &Hello,
-        fx: &mut Effects<'_>,
-    ) -> Result<(), Close> {
-        let visit = Visit::unpack(&hello.carry);
-        if let Err(close) = self.check_room(visit.is_some()) {
-            if visit.is_some() {
-                complain(member, close.reason, fx);
-            }
-            return Err(close);
-        }
-        let may_write = match &visit {
-            Some(visit) => visit.may_write,
-            None => access::may_write(&hello.target, self.config())?,
-        };
-        fx.admit(member);
-        if let Some(visit) = &visit {
-            fx.reply(member, FrameKind::Text, &[&native::joined(&self.name, visit)]);
-        }
-        let vector = self.document.vector();
-        let head = Head::step1(vector.len());
-        fx.reply(member, FrameKind::Binary, &[head.as_bytes(), &vector]);
-        self.tell_everybody_there(member, fx);
-        fx.listen(member);
-        self.keep_alive_at.get_or_insert_with(|| fx.at() + KEEP_ALIVE);
-        self.empty_since = None;
-        self.was_used = true;
-        let native = visit.map(|visit| visit.id);
-        let seat = Seat { native, may_write, was_denied: false, answered: None, asks: None };
-        self.seats.insert(member, seat);
-        Ok(())
-    }
-
-    /// Whether there is room for one more.
-    fn check_room(&self, is_native: bool) -> Result<(), Close> {
-        let config = self.config();
-        let (rooms, clients) = if is_native {
-            (config.native_rooms_max, config.native_clients_per_room_max)
-        } else {
-            (config.rooms_max, config.clients_per_room_max)
-        };
-        if !self.was_used && config.census.rooms() > rooms {
-            return Err(SERVER_FULL);
-        }
-        if self.seats.len() >= clients { Err(ROOM_FULL) } else { Ok(()) }
     }
 
     fn hear(
@@ -232,7 +196,14 @@ impl Room {
         fx: &mut Effects<'_>,
     ) -> Result<(), Close> {
         let Some(seat) = self.seats.get(&member) else { return Ok(()) };
-        let is_native = seat.native.is_some();
+        let is_native = match seat.kind {
+            Kind::YWebsocket => false,
+            Kind::Native(_) => true,
+            Kind::Socket(_) => {
+                let Message::Text(text) = message else { return Err(BAD_PACKET) };
+                return self.hear_socket(member, text, fx);
+            }
+        };
         match message {
             Message::Text(text) if is_native => {
                 self.on_request(member, text, fx);
@@ -264,7 +235,7 @@ impl Room {
         };
         let Some(key) = key else { return complain(member, INVALID, fx) };
         let Some(seat) = self.leave(member, fx) else { return };
-        let Some(id) = seat.native else { return };
+        let Kind::Native(id) = seat.kind else { return };
         fx.transfer(member, key, Visit { id, may_write: seat.may_write }.pack());
     }
 
@@ -274,7 +245,8 @@ impl Room {
         frame: &[u8],
         fx: &mut Effects<'_>,
     ) -> Result<(), Close> {
-        for message in messages(frame, Form::Plain) {
+        let Some(seat) = self.seats.get(&member) else { return Ok(()) };
+        for message in messages(frame, seat.kind.form()) {
             match message.map_err(malformed)? {
                 Said::Step1(vector) => self.on_step1(member, vector, fx)?,
                 Said::Step2(update) | Said::Update(update) => self.on_update(member, update, fx)?,
@@ -303,30 +275,9 @@ impl Room {
             News::None => {}
         }
         if let Some(correction) = heard.correction {
-            reply_awareness(member, &correction, fx);
+            self.tell_awareness(member, &correction, fx);
         }
         Ok(())
-    }
-
-    /// Tells everybody, also whoever said it: clients alone in a room live off that echo (§3).
-    /// Members that are behind are only told the newest about one client.
-    fn say_awareness(&mut self, update: &[u8], client: Option<u64>, fx: &mut Effects<'_>) {
-        let head = Head::awareness(Form::Plain, update.len());
-        let parts = [head.as_bytes(), update];
-        match client {
-            Some(class) => {
-                let how = Droppable { class, except: None, within: Duration::ZERO };
-                fx.append_droppable(how, FrameKind::Binary, &parts);
-            }
-            None => fx.append(FrameKind::Binary, &parts),
-        }
-        self.keep_alive_at = (!self.seats.is_empty()).then(|| fx.at() + KEEP_ALIVE);
-    }
-
-    fn tell_everybody_there(&self, member: MemberId, fx: &mut Effects<'_>) {
-        if let Some(update) = self.awareness.everybody() {
-            reply_awareness(member, &update, fx);
-        }
     }
 
     /// An application's own message goes to the others; Zeal's heartbeats have come far enough.
@@ -339,7 +290,7 @@ impl Room {
         let is_heartbeat = native::is_heartbeat(json).ok_or(MALFORMED)?;
         if !is_heartbeat {
             let head = Head::custom(json.len());
-            fx.append_except(member, FrameKind::Binary, &[head.as_bytes(), json.as_bytes()]);
+            self.tell_others(member, &[head.as_bytes(), json.as_bytes()], fx);
         }
         Ok(())
     }
@@ -350,21 +301,17 @@ impl Room {
         if seat.asks.is_some() && self.seats.values().all(|seat| seat.asks.is_none()) {
             self.answers_at = None;
         }
+        self.sockets.remove(member);
         if self.seats.is_empty() {
             self.empty_since = Some(fx.at());
+        }
+        if self.listeners() == 0 {
             self.keep_alive_at = None;
         }
         if let Some(gone) = self.awareness.leave(member, fx.at()) {
             self.say_awareness(&gone, None, fx);
         }
         Some(seat)
-    }
-
-    fn keep_alive(&mut self, fx: &mut Effects<'_>) {
-        if self.keep_alive_at.is_some_and(|at| at <= fx.at()) {
-            fx.append(FrameKind::Binary, &[NOTHING_NEW]);
-            self.keep_alive_at = Some(fx.at() + KEEP_ALIVE);
-        }
     }
 
     fn handle(&mut self, input: Input<Kept>, fx: &mut Effects<'_>) -> Result<(), Close> {
@@ -374,6 +321,12 @@ impl Room {
                 Input::Left(member) => {
                     self.seats.remove(&member);
                     Ok(())
+                }
+                Input::Enter(member, hello) => {
+                    if Socket::unpack(&hello.carry).is_some() {
+                        socketio::complain(member, Trouble::of(UNAVAILABLE), fx);
+                    }
+                    Err(UNAVAILABLE)
                 }
                 _ => Err(UNAVAILABLE),
             },
@@ -488,13 +441,6 @@ impl Machine for Room {
         let name = String::from_utf8_lossy(&out).into_owned();
         format!("{name},\"clients\":{}}}", self.seats.len())
     }
-}
-
-/// Shared, since it may be more than a member may let pile up.
-fn reply_awareness(member: MemberId, update: &[u8], fx: &mut Effects<'_>) {
-    let head = Head::awareness(Form::Plain, update.len());
-    let header = Header::new(FrameKind::Binary, head.as_bytes().len() + update.len());
-    fx.share(member, [header.as_bytes(), head.as_bytes(), update].concat().into());
 }
 
 fn malformed(error: Malformed) -> Close {

@@ -10,6 +10,7 @@ use crate::codec::ysync::{Form, Head, Message as Said, awareness, messages, writ
 use crate::protocol::receiver::{Receiver, Sent};
 use crate::protocol::yjs::Config;
 use crate::protocol::yjs::room::Room;
+use crate::protocol::yjs::socketio::Socket;
 use crate::protocol::yjs::stored;
 use crate::protocol::{self, Hello, Machine, Message};
 use crate::session::effects::Effect;
@@ -40,6 +41,8 @@ struct Connection {
     closed: Option<Close>,
     is_seated: bool,
     is_admitted: bool,
+    /// Of Zeal's Socket.IO form.
+    is_socket: bool,
     /// The session it was sent to.
     went_to: Option<(String, Vec<u8>)>,
 }
@@ -183,6 +186,7 @@ impl World {
         for effect in self.outcome.effects.drain(..) {
             if let Effect::Reply { to: member, .. }
             | Effect::Share { to: member, .. }
+            | Effect::Relay { to: member, .. }
             | Effect::Admit { member }
             | Effect::Listen { member, .. }
             | Effect::Skip { member, .. }
@@ -199,8 +203,14 @@ impl World {
                 Effect::Share { to, at, bytes } => {
                     self.connections[to.0 as usize].receiver.outbox.push_shared(at, bytes);
                 }
+                Effect::Relay { to, at, bytes } => {
+                    let connection = &mut self.connections[to.0 as usize];
+                    assert!(connection.is_socket, "only those who do not listen");
+                    connection.receiver.outbox.push_relayed(at, bytes);
+                }
                 Effect::Admit { member } => self.connections[member.0 as usize].is_admitted = true,
                 Effect::Listen { member, from } => {
+                    assert!(!self.connections[member.0 as usize].is_socket, "it reads text only");
                     self.connections[member.0 as usize].receiver.cursor.get_or_insert(from);
                 }
                 Effect::Skip { member, from, to } => {
@@ -347,7 +357,9 @@ impl World {
 
     pub(super) fn enter_as(&mut self, hello: Hello) -> Name {
         let name = self.connections.len();
-        self.connections.push(Connection { is_seated: true, ..Connection::default() });
+        let is_socket = Socket::unpack(&hello.carry).is_some();
+        let connection = Connection { is_seated: true, is_socket, ..Connection::default() };
+        self.connections.push(connection);
         let member = MemberId(name as u32);
         if let Err(close) = self.call(|room, fx| room.on_enter(member, hello, fx)) {
             self.end(name, Some(close));
@@ -355,11 +367,20 @@ impl World {
         name
     }
 
+    /// A client of Zeal's Socket.IO form comes.
+    pub(super) fn enter_socket(&mut self, may_write: bool) -> Name {
+        self.enter_as(Hello { carry: socket(may_write).pack(), ..Hello::default() })
+    }
+
     pub(super) fn leave(&mut self, name: Name) {
         self.end(name, None);
     }
 
     pub(super) fn say(&mut self, name: Name, frame: &[u8]) {
+        if self.connections[name].is_socket {
+            let event = serde_json::json!(["crdt:message", "room", frame]);
+            return self.tell(name, Message::Text(&format!("2{event}")));
+        }
         self.tell(name, Message::Binary(frame));
     }
 
@@ -391,7 +412,10 @@ impl World {
         for &(client, clock, state) in states {
             write_entry(&mut update, client, clock, state);
         }
-        let head = Head::awareness(Form::Plain, update.len());
+        // Both forms are understood.
+        let is_unprefixed = self.connections[name].is_socket && self.now_us / 1_000 % 2 == 0;
+        let form = if is_unprefixed { Form::Unprefixed } else { Form::Plain };
+        let head = Head::awareness(form, update.len());
         self.say(name, &[head.as_bytes(), &update].concat());
     }
 
@@ -475,17 +499,43 @@ impl World {
 
 impl Connection {
     fn send(&mut self, history: &History) {
-        if !self.is_seated {
+        // Who goes elsewhere is still sent what it was told here.
+        if !self.is_seated && self.went_to.is_none() {
             return;
         }
         for Sent { is_text, payload } in self.receiver.send(history) {
-            if is_text {
+            if is_text && self.is_socket {
+                self.heard.extend(heard_by_socket(String::from_utf8(payload).expect("UTF-8")));
+            } else if is_text {
                 self.heard.push(Heard::Text(String::from_utf8(payload).expect("UTF-8")));
             } else {
                 let heard = messages(&payload, Form::Plain).map(|said| heard(said.expect("sound")));
                 self.heard.extend(heard);
             }
         }
+    }
+}
+
+/// A client of Zeal's Socket.IO form, as its lobby sends it.
+pub(super) fn socket(may_write: bool) -> Socket {
+    Socket { sid: Some("sid".into()), may_write, by_url: Some(false) }
+}
+
+/// What is in a packet; other events than messages, and other packets, as they are.
+fn heard_by_socket(packet: String) -> Vec<Heard> {
+    let Some(event) = packet.strip_prefix("42") else { return vec![Heard::Text(packet)] };
+    let event: serde_json::Value = serde_json::from_str(event).expect("JSON");
+    match event[0].as_str() {
+        Some("crdt:message") => {
+            assert_eq!((&event[1], event.as_array().map(Vec::len)), (&"room".into(), Some(3)));
+            let frame: Vec<u8> = serde_json::from_value(event[2].clone()).expect("bytes");
+            messages(&frame, Form::Unprefixed).map(|said| heard(said.expect("sound"))).collect()
+        }
+        Some("crdt:error") if event[1]["type"] == "permission" => {
+            assert_eq!(event[1]["error"], event[1]["message"]);
+            vec![Heard::Denied(event[1]["message"].as_str().expect("text").to_owned())]
+        }
+        _ => vec![Heard::Text(packet)],
     }
 }
 

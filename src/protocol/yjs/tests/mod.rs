@@ -6,3 +6,5 @@ mod harness;
 mod keep;
 mod limits;
 mod model;
+mod socketio;
+mod socketio_lobby;

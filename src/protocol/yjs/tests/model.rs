@@ -47,13 +47,16 @@ struct Page {
     /// What it has typed and was sent.
     has: Changes,
     seat: Option<Name>,
+    /// It comes by Zeal's Socket.IO form.
+    is_socket: bool,
     clients: BTreeMap<u64, Known>,
 }
 
 impl Page {
-    fn new(client: u64) -> Self {
+    fn new(client: u64, is_socket: bool) -> Self {
         Self {
             client,
+            is_socket,
             writer: Writer::new(client),
             has: Changes::default(),
             seat: None,
@@ -130,6 +133,8 @@ struct Met {
     corrections: usize,
     ends: usize,
     checks: usize,
+    sockets: usize,
+    socket_events: usize,
 }
 
 struct Model {
@@ -176,7 +181,8 @@ impl Model {
     fn step(&mut self) {
         if self.pages.is_empty() || self.random.below(12) == 0 && self.pages.len() < PAGES_MAX {
             self.clients += 1;
-            self.pages.push(Page::new(self.clients));
+            let is_socket = self.random.below(3) == 0;
+            self.pages.push(Page::new(self.clients, is_socket));
         }
         let at = self.random.below(self.pages.len());
         match self.random.below(32) {
@@ -268,8 +274,10 @@ impl Model {
         if self.pages[at].seat.is_some() || self.is_lost {
             return;
         }
-        let name = self.world.enter();
+        let is_socket = self.pages[at].is_socket;
+        let name = if is_socket { self.world.enter_socket(true) } else { self.world.enter() };
         self.pages[at].seat = Some(name);
+        self.met.sockets += usize::from(is_socket);
         self.asks(at);
         let own = self.pages[at].client;
         if self.pages[at].state().is_some() {
@@ -338,6 +346,12 @@ impl Model {
                     self.announce(at, &changed);
                 }
                 Heard::Denied(_) => self.met.denials += 1,
+                Heard::Text(text) if self.pages[at].is_socket => {
+                    let joined = r#"42["crdt:joined",{"roomName":"room","clientId":"sid"}]"#;
+                    let unavailable = text.contains("unavailable") && self.may_be_unavailable;
+                    assert!(text == joined || unavailable, "{text}");
+                    self.met.socket_events += 1;
+                }
                 other => panic!("a page does not expect {other:?}"),
             }
         }
@@ -574,7 +588,7 @@ impl Met {
         self.all().into_iter().zip(other.all()).for_each(|(all, one)| *all += *one);
     }
 
-    fn all(&mut self) -> [&mut usize; 9] {
+    fn all(&mut self) -> [&mut usize; 11] {
         [
             &mut self.told,
             &mut self.crashes,
@@ -585,6 +599,8 @@ impl Met {
             &mut self.corrections,
             &mut self.ends,
             &mut self.checks,
+            &mut self.sockets,
+            &mut self.socket_events,
         ]
     }
 }
