@@ -65,7 +65,14 @@ pub static CONFORMANCE: DropIn = DropIn {
     entrances: &[Entrance::new("/echo", key)],
     others: &[
         (&ENGINE, &[Entrance::engine_io("/engine.io/", key, engine_of_suites)]),
-        (&SOCKETS, &[Entrance::engine_io("/socket.io/", key, engine_of_suites)]),
+        (
+            &SOCKETS,
+            &[
+                Entrance::engine_io("/socket.io/", key, engine_of_suites),
+                // The same with the heartbeats of the original, for clients on busy machines.
+                Entrance::engine_io("/calm.io/", key, |_| EngineIo::default()),
+            ],
+        ),
     ],
 };
 

@@ -36,3 +36,30 @@ fn the_suites_server_is_as_the_suite_presumes() {
     room.say(one, "4abc");
     assert!(room.is_closed(one) && room.machine.is_over());
 }
+
+#[test]
+fn clients_can_have_themselves_asked_heard_and_kicked() {
+    let mut room = Room::with(Conformance::default());
+    let (one, other) = (room.enter(), room.enter());
+    room.say(one, "0{\"token\":\"refused\"}");
+    let refusal = "4{\"message\":\"Refused\",\"data\":{\"token\":\"refused\"}}";
+    assert_eq!(room.take(one), [refusal]);
+    for member in [one, other] {
+        room.say(member, "0");
+        room.take(member);
+    }
+    room.say(one, "2[\"broadcast\",1,[2]]");
+    assert_eq!(room.take(one), [""; 0]);
+    assert_eq!(room.take(other), ["2[\"broadcast\",1,[2]]"]);
+    room.say(one, "2[\"ask\",\"who?\"]");
+    assert_eq!(room.take(one), ["20[\"asked\",\"who?\"]"]);
+    room.say(one, &format!("61-0[{ZERO}]"));
+    room.attach(one, &[5]);
+    assert_eq!(room.take(one), [&format!("51-[\"answered\",{ZERO}]"), "[5]"]);
+    room.say(one, "2[\"kick\"]");
+    assert_eq!(room.take(one), ["1"]);
+    assert!(!room.is_closed(one));
+    room.say(other, "2[\"kick\",true]");
+    assert_eq!(room.take(other), ["1"]);
+    assert!(room.is_closed(other));
+}
