@@ -200,7 +200,8 @@ impl<T: Transport> Shard<T> {
             Phase::Member(_) | Phase::Moving(_) if connection.paused & PAUSED_BACKLOG != 0 => {
                 self.resume(index, PAUSED_BACKLOG);
             }
-            Phase::Member(_) | Phase::Moving(_) | Phase::Probing(_) | Phase::Busy => {}
+            Phase::Probing(_) => self.read_on(index),
+            Phase::Member(_) | Phase::Moving(_) | Phase::Busy => {}
         }
     }
 

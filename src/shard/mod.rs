@@ -405,6 +405,8 @@ impl<T: Transport> Shard<T> {
             }
             // It has moved: the socket is the member's as soon as everything is sent.
             Phase::Probing(probe) if probe.has_moved() => return,
+            // Nor is one that does not read what it is answered before it moves.
+            Phase::Probing(_) if connection.blocked || queued > http::ANSWERS_BYTES_MAX => return,
             Phase::Http(_) | Phase::Probing(_) => Receive::Once,
             Phase::Member(_) | Phase::Moving(_) | Phase::Closing { .. } => Receive::Stream,
             Phase::Busy => return,

@@ -125,7 +125,10 @@ impl<T: Transport> Shard<T> {
         let is_closing = matches!(connection.phase, Phase::Closing { .. });
         let mut body = std::mem::take(&mut self.payload);
         self.take_payload(index, &mut body);
-        if is_closing {
+        // Clients take the end of a session before what came with it: it has an answer of its own,
+        // unless nobody will be there to give it (specs: socketio §4).
+        let is_over = is_closing && (body.is_empty() || self.draining);
+        if is_over {
             payload::push(&mut body, engineio::CLOSE.as_bytes());
         } else if body.is_empty() && matches!(probing, Some((_, true))) {
             payload::push(&mut body, engineio::NOOP.as_bytes());
@@ -144,7 +147,7 @@ impl<T: Transport> Shard<T> {
         body.clear();
         body.shrink_to(PAYLOAD_BYTES_KEPT);
         self.payload = body;
-        if is_closing {
+        if is_over {
             self.drop_connection(index);
         }
     }
