@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
-use crate::baseline;
+use crate::{baseline, comutiny};
 
 /// What to do.
 pub(crate) enum Command {
@@ -13,6 +13,8 @@ pub(crate) enum Command {
     Run(Box<Order>),
     /// Serve as the baseline.
     Baseline(baseline::Settings),
+    /// Run CoMutiNy's own load test.
+    Comutiny(Box<comutiny::Settings>),
     /// Medians and ratios of results.
     Summary(SummaryRequest),
     /// Say where a process listens.
@@ -47,6 +49,13 @@ pub(crate) struct Order {
     pub(crate) json: Option<PathBuf>,
 }
 
+impl Order {
+    /// The protocol whose sessions are meant, also where bare messages take its place.
+    pub(crate) fn language(&self) -> &str {
+        if self.protocol == "raw" { &self.like } else { &self.protocol }
+    }
+}
+
 /// Which results to put side by side.
 #[derive(Clone, Debug)]
 pub(crate) struct SummaryRequest {
@@ -65,6 +74,7 @@ pub(crate) fn parse() -> Command {
             batch: settings.get_flag("batch"),
             cpu: maybe(settings, "cpu"),
         }),
+        Some(("comutiny", settings)) => Command::Comutiny(Box::new(comutiny_settings(settings))),
         Some(("summary", summary)) => Command::Summary(SummaryRequest {
             paths: summary.get_many("paths").into_iter().flatten().cloned().collect(),
             against: value(summary, "against"),
@@ -80,6 +90,7 @@ fn command() -> clap::Command {
         .about("Drives a server of real-time sessions and says what each delivery cost it")
         .subcommand_required(true)
         .subcommand(run_command())
+        .subcommand(comutiny_command())
         .subcommand(
             clap::Command::new("baseline")
                 .about("Serve raw rooms with a bare epoll send loop")
@@ -121,7 +132,7 @@ fn command() -> clap::Command {
 fn run_command() -> clap::Command {
     clap::Command::new("run").about("Run one scenario").args([
         Arg::new("scenario").required(true).help("see `load list`"),
-        option("protocol", "croquet, gallery, yjs or raw", value_parser!(String))
+        option("protocol", "croquet, gallery, yjs, socketio or raw", value_parser!(String))
             .default_value("croquet"),
         option("like", "raw: the protocol whose deliveries are as long", value_parser!(String))
             .default_value("croquet"),
@@ -146,7 +157,7 @@ fn run_command() -> clap::Command {
         option("connections", "idle, storm: how many", value_parser!(u32).range(1..)),
         option("sessions", "traffic: sessions", value_parser!(u32).range(1..)),
         option("members", "members per session", value_parser!(u32).range(1..)),
-        option("senders", "traffic: sending members per session", value_parser!(u32).range(1..)),
+        option("senders", "sending members per session", value_parser!(u32).range(1..)),
         option("rate", "open loop: messages per second and sender", value_parser!(f64)),
         option(
             "window",
@@ -159,6 +170,50 @@ fn run_command() -> clap::Command {
         option("duration-s", "the window", value_parser!(f64)).default_value("8"),
         option("json", "write the result here too", value_parser!(PathBuf)),
     ])
+}
+
+fn comutiny_command() -> clap::Command {
+    let knob = |name, variable, default, help| {
+        option(name, help, value_parser!(u64)).env(variable).default_value(default)
+    };
+    clap::Command::new("comutiny")
+        .about("Play in CoMutiNy's world: its load test; fails if the result is not good enough")
+        .args([
+            option("target-url", "http://localhost:PORT", value_parser!(String))
+                .env("LOAD_TARGET_URL")
+                .default_value("http://localhost:4000"),
+            option("clients", "players", value_parser!(u32).range(1..))
+                .env("LOAD_CLIENTS")
+                .default_value("50"),
+            knob("duration-ms", "LOAD_DURATION_MS", "60000", "after the last player's coming"),
+            knob("update-interval-ms", "LOAD_UPDATE_INTERVAL_MS", "1000", "between two moves"),
+            knob("spawn-interval-ms", "LOAD_SPAWN_INTERVAL_MS", "50", "between two players"),
+            option("max-errors", "most errors", value_parser!(usize)).default_value("0"),
+            option("p95-ms", "slowest 95th percentile of updates", value_parser!(f64)),
+            option("join-p95-ms", "the same of joins", value_parser!(f64)),
+            option("pid", "the server's process: whence CPU time", value_parser!(u32)),
+            cpu(),
+            option("label", "name of the server in the result", value_parser!(String))
+                .default_value("server"),
+            option("json", "write the result here too", value_parser!(PathBuf)),
+        ])
+}
+
+fn comutiny_settings(matches: &ArgMatches) -> comutiny::Settings {
+    comutiny::Settings {
+        target_url: value(matches, "target-url"),
+        clients: value(matches, "clients"),
+        duration_ms: value(matches, "duration-ms"),
+        update_interval_ms: value(matches, "update-interval-ms"),
+        spawn_interval_ms: value(matches, "spawn-interval-ms"),
+        max_errors: value(matches, "max-errors"),
+        p95_ms: maybe(matches, "p95-ms"),
+        join_p95_ms: maybe(matches, "join-p95-ms"),
+        pid: maybe(matches, "pid"),
+        cpu: maybe(matches, "cpu"),
+        label: value(matches, "label"),
+        json: maybe(matches, "json"),
+    }
 }
 
 fn order(matches: &ArgMatches) -> Order {

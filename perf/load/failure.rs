@@ -20,6 +20,9 @@ pub(crate) enum Failure {
     /// The server did not do what the protocol promises.
     #[error("the server {0}")]
     Server(String),
+    /// A result is worse than was asked for.
+    #[error("not good enough: {0}")]
+    Missed(String),
 }
 
 /// Adds what was being done to a system error.

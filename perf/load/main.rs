@@ -5,7 +5,7 @@
 //! and runs one, `generator` is the event loop over all connections, `protocol` speaks a
 //! server's language, `ledger` decides what was lost, doubled or reordered, `probe` reads the
 //! server's CPU time and memory from `/proc`, `report` and `summary` turn figures into JSON and
-//! tables. `baseline` is the floor to compare with: the smallest server that can do the work.
+//! tables. `comutiny` is that world's own load test. `baseline` is the floor to compare with: the smallest server that can do the work.
 //!
 //! Invariants: one thread, one epoll, no allocation per delivery; CPU time is the scheduler's
 //! run time and never wall-clock; a figure taken while the generator was itself the bottleneck
@@ -14,6 +14,7 @@
 mod baseline;
 mod cli;
 mod clock;
+mod comutiny;
 mod failure;
 mod generator;
 mod histogram;
@@ -32,6 +33,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let done = match cli::parse() {
         cli::Command::Run(order) => scenario::run(&order),
+        cli::Command::Comutiny(settings) => comutiny::run(&settings),
         cli::Command::Baseline(settings) => baseline::serve(&settings),
         cli::Command::Summary(request) => summary::print(&request),
         cli::Command::Address(pid) => scenario::print_address(pid),

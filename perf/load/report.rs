@@ -2,6 +2,7 @@
 //! and as a table.
 
 use std::fs;
+use std::path::Path;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -154,12 +155,9 @@ impl Outcome {
     }
 
     /// Prints the table, and writes the JSON where the order says.
-    pub(crate) fn print(mut self, order: &Order) -> Result<(), Failure> {
-        self.put("scenario", &order.scenario);
-        self.put("protocol", &order.protocol);
-        self.put("label", &order.label);
-        self.put("kernel", probe::kernel());
-        let value = Value::Object(self.values);
+    pub(crate) fn print(self, order: &Order) -> Result<(), Failure> {
+        let path = order.json.as_deref();
+        let value = self.write(&order.scenario, &order.protocol, &order.label, path)?;
         println!("{} ({}, {})", order.scenario, order.label, order.protocol);
         print_lines("", &value);
         if value["generator_bound"] == Value::Bool(true) {
@@ -169,11 +167,27 @@ impl Outcome {
                 BOUND_SHARE * 100.0
             );
         }
-        if let Some(path) = &order.json {
+        Ok(())
+    }
+
+    /// Says what it is an outcome of, and writes that to a file if there is one.
+    pub(crate) fn write(
+        mut self,
+        scenario: &str,
+        protocol: &str,
+        label: &str,
+        path: Option<&Path>,
+    ) -> Result<Value, Failure> {
+        self.put("scenario", scenario);
+        self.put("protocol", protocol);
+        self.put("label", label);
+        self.put("kernel", probe::kernel());
+        let value = Value::Object(self.values);
+        if let Some(path) = path {
             let text = format!("{value:#}\n");
             fs::write(path, text).while_doing(|| format!("writing {}", path.display()))?;
         }
-        Ok(())
+        Ok(value)
     }
 }
 

@@ -47,6 +47,8 @@ struct Traffic {
 }
 
 const MEMBERS: u32 = 20;
+/// Players of a game where all of them are in one session.
+const PLAYERS: u32 = 50;
 const PAYLOAD_BYTES: usize = 64;
 
 const fn fanout(pacing: Pacing) -> Traffic {
@@ -143,7 +145,14 @@ pub(crate) fn run(order: &Order) -> Result<(), Failure> {
         Kind::Rest => rest(order)?,
         Kind::Idle { connections } => idle(order, order.connections.unwrap_or(connections))?,
         Kind::Storm { connections } => storm(order, order.connections.unwrap_or(connections))?,
-        Kind::Traffic(traffic) => traffic.overridden(order)?.run(order)?,
+        Kind::Traffic(traffic) => {
+            let traffic = if protocol::has_one_session(order.language()) {
+                traffic.in_one_session(scenario.name)?
+            } else {
+                traffic
+            };
+            traffic.overridden(order)?.run(order)?
+        }
     };
     outcome.print(order)
 }
@@ -168,7 +177,7 @@ fn rest(order: &Order) -> Result<Outcome, Failure> {
 
 fn idle(order: &Order, connections: u32) -> Result<Outcome, Failure> {
     let (sessions, members) = rooms_for(order, connections);
-    let mut run = Run::new(order, sessions, members)?;
+    let mut run = Run::new(order, sessions, members, order.senders.unwrap_or(0))?;
     run.server.require_probe()?;
     let total = f64::from(sessions * members);
     let before = run.server.memory()?;
@@ -192,7 +201,7 @@ fn idle(order: &Order, connections: u32) -> Result<Outcome, Failure> {
 
 fn storm(order: &Order, connections: u32) -> Result<Outcome, Failure> {
     let (sessions, members) = rooms_for(order, connections);
-    let mut run = Run::new(order, sessions, members)?;
+    let mut run = Run::new(order, sessions, members, order.senders.unwrap_or(0))?;
     run.server.require_probe()?;
     let total = f64::from(sessions * members);
     let whole = run.begin()?;
@@ -213,11 +222,23 @@ fn storm(order: &Order, connections: u32) -> Result<Outcome, Failure> {
 
 /// Full sessions for so many connections; a session alone may be smaller.
 fn rooms_for(order: &Order, connections: u32) -> (u32, u32) {
+    if protocol::has_one_session(order.language()) {
+        return (1, connections);
+    }
     let members = order.members.unwrap_or(MEMBERS).min(connections);
     (connections / members, members)
 }
 
 impl Traffic {
+    /// The same where there is only one session. What is about many is about nothing there.
+    fn in_one_session(self, name: &str) -> Result<Self, Failure> {
+        match (self.sessions, name) {
+            (1, _) => Ok(self),
+            (_, "game") => Ok(Self { sessions: 1, members: PLAYERS, senders: PLAYERS, ..self }),
+            _ => Err(Failure::Setup(format!("{name} needs sessions, and there is only one"))),
+        }
+    }
+
     fn overridden(self, order: &Order) -> Result<Self, Failure> {
         let members = order.members.unwrap_or(self.members);
         let pacing = match (self.pacing, order.rate_hz, order.window) {
@@ -241,7 +262,7 @@ impl Traffic {
 
     fn run(self, order: &Order) -> Result<Outcome, Failure> {
         let order = &Order { payload_bytes: Some(self.payload_bytes), ..order.clone() };
-        let mut run = Run::new(order, self.sessions, self.members)?;
+        let mut run = Run::new(order, self.sessions, self.members, self.senders)?;
         let before = run.server.memory()?;
         run.join(self.sessions, self.members)?;
         run.generator.listen_until(run.generator.now_ns() + SETTLE_NS)?;
@@ -356,7 +377,7 @@ struct Mark {
 }
 
 impl Run {
-    fn new(order: &Order, sessions: u32, members: u32) -> Result<Self, Failure> {
+    fn new(order: &Order, sessions: u32, members: u32, senders: u32) -> Result<Self, Failure> {
         let connections = sessions * members;
         socket::reserve_files(u64::from(connections))?;
         let server = Server::of(order)?;
@@ -371,6 +392,7 @@ impl Run {
             prefix: order.prefix.clone().unwrap_or_else(|| usual.to_owned()),
             nonce: u64::from(std::process::id()),
             members,
+            senders,
             like: order.like.clone(),
             payload_bytes: order.payload_bytes.unwrap_or(PAYLOAD_BYTES),
             tick_ms: order.tick_ms,

@@ -4,6 +4,7 @@
 mod croquet;
 mod gallery;
 pub(crate) mod raw;
+pub(crate) mod socketio;
 mod yjs;
 
 use crate::failure::Failure;
@@ -27,6 +28,8 @@ pub(crate) struct Manner {
     pub(crate) nonce: u64,
     /// Members of each session.
     pub(crate) members: u32,
+    /// How many of them send.
+    pub(crate) senders: u32,
     /// Bytes of a message's payload.
     pub(crate) payload_bytes: usize,
     /// The protocol whose deliveries the raw ones shall be as long as.
@@ -79,7 +82,7 @@ pub(crate) trait Protocol {
 }
 
 /// The protocols by name.
-pub(crate) const NAMES: [&str; 4] = ["croquet", "gallery", "yjs", "raw"];
+pub(crate) const NAMES: [&str; 5] = ["croquet", "gallery", "yjs", "socketio", "raw"];
 
 /// The protocol called `name`.
 pub(crate) fn named(name: &str, manner: Manner) -> Result<Box<dyn Protocol>, Failure> {
@@ -87,19 +90,22 @@ pub(crate) fn named(name: &str, manner: Manner) -> Result<Box<dyn Protocol>, Fai
         "croquet" => Ok(Box::new(croquet::Croquet::new(manner))),
         "gallery" => Ok(Box::new(gallery::Gallery::new(manner))),
         "yjs" => Ok(Box::new(yjs::Yjs::new(manner))),
+        "socketio" => Ok(Box::new(socketio::Socketio::new(manner))),
         "raw" => Ok(Box::new(raw::Raw::new(&manner)?)),
         _ => Err(unknown(name)),
     }
 }
 
-/// Bytes of a delivery's message in a protocol with a payload of `payload_bytes`.
-fn delivery_bytes(name: &str, payload_bytes: usize) -> Result<usize, Failure> {
-    match name {
+/// Bytes of a delivery's message in the protocol that the raw one shall be like.
+fn delivery_bytes(manner: &Manner) -> Result<usize, Failure> {
+    let payload_bytes = manner.payload_bytes;
+    match manner.like.as_str() {
         "croquet" => Ok(croquet::recv_bytes(payload_bytes)),
         "gallery" => Ok(gallery::delivery_bytes(payload_bytes)),
         "yjs" => Ok(yjs::delivery_bytes(payload_bytes)),
+        "socketio" => Ok(socketio::delivery_bytes(manner)),
         "raw" => Ok(payload_bytes),
-        _ => Err(unknown(name)),
+        name => Err(unknown(name)),
     }
 }
 
@@ -113,8 +119,14 @@ pub(crate) fn usual_prefix(name: &str) -> &'static str {
         "croquet" => "/reflector",
         "gallery" => "/gallery",
         "yjs" => "/yjs",
+        "socketio" => "/socket.io",
         _ => "/raw",
     }
+}
+
+/// Whether all connections to a server of this protocol are in one session.
+pub(crate) fn has_one_session(name: &str) -> bool {
+    name == "socketio"
 }
 
 #[cfg(test)]
@@ -123,6 +135,7 @@ fn manner() -> Manner {
         prefix: "/prefix".to_owned(),
         nonce: 9,
         members: 20,
+        senders: 1,
         payload_bytes: 64,
         like: "croquet".to_owned(),
         tick_ms: 60_000,

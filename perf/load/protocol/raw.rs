@@ -19,7 +19,7 @@ pub(super) struct Raw {
 impl Raw {
     /// A client with these manners.
     pub(super) fn new(manner: &Manner) -> Result<Self, Failure> {
-        let frame_bytes = super::delivery_bytes(&manner.like, manner.payload_bytes)?;
+        let frame_bytes = super::delivery_bytes(manner)?;
         Ok(Self { prefix: manner.prefix.clone(), nonce: manner.nonce, frame_bytes })
     }
 }
