@@ -2,10 +2,13 @@
 # Measures servers in turns and prints medians and ratios.
 # Usage: perf/run.sh [scenario…]        (default: all but the long ones, see `load list`)
 #   `documents` besides: whole documents and single keystrokes of Yjs
+#   `comutiny` besides: CoMutiNy's own load test (socketio only)
 # Environment: ROUNDS=3 DURATION=8 SERVER_CPU=0 LOAD_CPU=1 LOCKSTEP=target/release/lockstep
-#   PROTOCOL=croquet, gallery or yjs; servers without a protocol move as many bytes
-#   SERVERS="lockstep baseline baseline-batch"; lockstep-journal, ws, gallery-json, y-websocket besides
-#   AGAINST=baseline  RESULTS=perf/results/<time>  LOAD_FLAGS=""  DOCUMENT_FLAGS=""  SYNC=100ms (of lockstep-journal)
+#   PROTOCOL=croquet, gallery, yjs or socketio; servers without a protocol move as many bytes
+#   SERVERS="lockstep baseline baseline-batch"; lockstep-journal, ws, gallery-json, y-websocket,
+#   socket.io, socketioxide besides
+#   AGAINST=baseline  RESULTS=perf/results/<time>  LOAD_FLAGS=""  DOCUMENT_FLAGS=""
+#   COMUTINY_FLAGS=""  SYNC=100ms (of lockstep-journal)
 # Each run has a fresh server process; a server's output is kept beside the results.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,22 +18,31 @@ target=${CARGO_TARGET_DIR:-target} protocol=${PROTOCOL:-croquet}
 lockstep=${LOCKSTEP:-$target/release/lockstep} load=$target/release/examples/load
 read -ra servers <<<"${SERVERS:-lockstep baseline baseline-batch}"
 read -ra load_flags <<<"${LOAD_FLAGS:-}"
+read -ra comutiny_flags <<<"${COMUTINY_FLAGS:-}"
 read -ra document_flags <<<"${DOCUMENT_FLAGS:-}"
 results=${RESULTS:-perf/results/$(date -u +%Y%m%dT%H%M%SZ)}
 scenarios=("$@")
 [ ${#scenarios[@]} -gt 0 ] || scenarios=(rss idle storm fanout fanout-saturated rooms rooms-saturated)
 
+socketioxide=$target/peers/release/socketioxide-world
+[[ " ${servers[*]} " != *" socketioxide "* || -x $socketioxide ]] ||
+  CARGO_TARGET_DIR=$target/peers cargo build --release --manifest-path perf/peers/socketioxide/Cargo.toml
 [ -x "$load" ] || cargo build --release --example load
 [[ " ${servers[*]} " != *" lockstep"* || -x $lockstep ]] || cargo build --release --bin lockstep
-if [[ " ${servers[*]} ${scenarios[*]} " =~ \ (ws|gallery-json|y-websocket|documents)\  ]] &&
+if [[ " ${servers[*]} ${scenarios[*]} " =~ \ (ws|gallery-json|y-websocket|socket.io|documents)\  ]] &&
   [ ! perf/peers/node_modules/.package-lock.json -nt perf/peers/package-lock.json ]; then
   npm ci --prefix perf/peers >&2
 fi
 mkdir -p "$results"
 ulimit -Sn "$(ulimit -Hn)" # the servers inherit it
 
-# One sender of a saturated scenario says more than a client is allowed by default.
-lockstep_command=("$lockstep" --shards 1 --port 0 "--$protocol-messages-per-second-max" 1000000)
+# One sender of a saturated scenario says more than a client is allowed by default. What is said on Socket.IO is said
+# in CoMutiNy's world.
+lockstep_command=("$lockstep" --shards 1 --port 0)
+case $protocol in
+  socketio) lockstep_command+=(--as comutiny --comutiny-messages-per-second-max 1000000) ;;
+  *) lockstep_command+=("--$protocol-messages-per-second-max" 1000000) ;;
+esac
 
 command_of() { # the command line of a server, in the array `command`, and what it speaks
   speaks=$protocol
@@ -43,6 +55,8 @@ command_of() { # the command line of a server, in the array `command`, and what 
     baseline) command=("$load" baseline --port 0) speaks=raw ;;
     baseline-batch) command=("$load" baseline --port 0 --batch) speaks=raw ;;
     ws) command=(node perf/peers/ws-relay.mjs) speaks=raw ;;
+    socket.io) command=(node perf/peers/socketio-world.mjs) speaks=socketio ;;
+    socketioxide) command=("$socketioxide") speaks=socketio ;;
     gallery-json) command=(node perf/peers/gallery-relay.mjs) speaks=gallery ;;
     y-websocket)
       command=(env HOST=127.0.0.1 PORT=0 node perf/peers/node_modules/@y/websocket-server/src/server.js)
@@ -64,6 +78,12 @@ run_documents() { # server, path of the results without their endings
     --json="$2" "${document_flags[@]}"
 }
 
+run_comutiny() { # server, path of the results without their ending
+  [ "$speaks" = socketio ] || return 0
+  "$load" comutiny --target-url "http://$("$load" address --pid "$server")" --label "$1" --pid "$server" \
+    --cpu "$load_cpu" --duration-ms "$((duration * 1000))" --json "$2.json" "${comutiny_flags[@]}"
+}
+
 server=
 trap '[ -z "$server" ] || kill "$server"' EXIT
 run_one() { # scenario, server, round
@@ -78,6 +98,7 @@ run_one() { # scenario, server, round
   echo "$1, $2, round $3" >&2
   case $1 in
     documents) run_documents "$2" "$path" ;;
+    comutiny) run_comutiny "$2" "$path" ;;
     *) run_load "$1" "$2" "$path" ;;
   esac >/dev/null || echo "run.sh: $1 of $2, round $3, failed" >&2
   kill "$server" && wait "$server" || true
