@@ -184,8 +184,11 @@ impl Machine for Lobby {
         while let Some(&(until, member)) = self.waiting.first()
             && until <= fx.at()
         {
-            self.forget_join(member);
-            complain(member, STILL_POLLS, fx);
+            self.waiting.pop_first();
+            let visitor = self.visitors.get_mut(&member);
+            if visitor.is_some_and(|visitor| visitor.joins.take().is_some()) {
+                complain(member, STILL_POLLS, fx);
+            }
         }
     }
 

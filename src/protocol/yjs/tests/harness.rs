@@ -529,6 +529,8 @@ fn heard_by_socket(packet: String) -> Vec<Heard> {
         Some("crdt:message") => {
             assert_eq!((&event[1], event.as_array().map(Vec::len)), (&"room".into(), Some(3)));
             let frame: Vec<u8> = serde_json::from_value(event[2].clone()).expect("bytes");
+            let is_awareness = frame.first() == Some(&1);
+            assert!(!is_awareness || awareness(&frame[1..]).is_ok(), "without its length");
             messages(&frame, Form::Unprefixed).map(|said| heard(said.expect("sound"))).collect()
         }
         Some("crdt:error") if event[1]["type"] == "permission" => {
