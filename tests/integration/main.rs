@@ -6,6 +6,7 @@
 mod crashes;
 mod croquet_bad_input;
 mod croquet_clients;
+mod engineio;
 mod faults;
 mod files;
 mod gallery;
@@ -13,6 +14,7 @@ mod http;
 mod logs;
 mod process;
 mod slow_readers;
+mod socketio_clients;
 mod support;
 mod websocket;
 mod yjs_clients;
