@@ -61,7 +61,7 @@ impl<'a> Packet<'a> {
             Some(b'4') => Ok(Self::Message(&text[1..])),
             Some(b'3') => Ok(Self::Pong),
             Some(b'b') => {
-                BASE64.decode(text[1..].as_bytes()).map(Self::Binary).map_err(|_| BadPacket)
+                BASE64.decode(&text.as_bytes()[1..]).map(Self::Binary).map_err(|_| BadPacket)
             }
             Some(b'1') => Ok(Self::Close),
             Some(b'0' | b'5' | b'6') => Ok(Self::Ignored),
