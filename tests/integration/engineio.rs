@@ -390,7 +390,7 @@ fn come_and_go(address: SocketAddr, round: usize) {
     if round % 8 < 2 {
         let mut socket = enter(address, HASTY);
         let attachment = "451-[\"message\",{\"_placeholder\":true,\"num\":0}]";
-        socket.send_text(if round % 8 == 0 { "40" } else { "6" });
+        socket.send_text(if round.is_multiple_of(8) { "40" } else { "6" });
         socket.send_text(attachment);
         return reset_on_drop(socket.stream());
     }
@@ -427,7 +427,7 @@ fn clients_that_come_and_go_leave_nothing_behind() {
     let mut rounds = |count| {
         for round in 0..count {
             come_and_go(server.address(), round);
-            if round % 100 == 0 {
+            if round.is_multiple_of(100) {
                 bystander.assert_unharmed("clients that come and go");
             }
         }
