@@ -413,7 +413,8 @@ impl World {
             write_entry(&mut update, client, clock, state);
         }
         // Both forms are understood.
-        let is_unprefixed = self.connections[name].is_socket && self.now_us / 1_000 % 2 == 0;
+        let is_unprefixed =
+            self.connections[name].is_socket && (self.now_us / 1_000).is_multiple_of(2);
         let form = if is_unprefixed { Form::Unprefixed } else { Form::Plain };
         let head = Head::awareness(form, update.len());
         self.say(name, &[head.as_bytes(), &update].concat());
