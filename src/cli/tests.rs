@@ -230,7 +230,7 @@ fn an_unknown_profile_is_told_which_there_are() {
     assert_eq!(
         stop.text,
         "error: there is no profile \"croqet\"\n  given by --as croqet\n  \
-         did you mean \"croquet\"? known are: all, croquet, gallery, yjs, zeal, conformance\n"
+         did you mean \"croquet\"? known are: all, croquet, gallery, yjs, zeal, comutiny, conformance\n"
     );
     // The protocol behind `conformance` is not a profile by its own name.
     assert_eq!(self::stop("--as echo", &[]).code, exit::USAGE);
