@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use lockstep::codec::lib0::write_varuint;
 use lockstep::codec::ysync::{Form, Head, write_entry};
-use lockstep::protocol::{croquet, gallery, yjs};
+use lockstep::protocol::{comutiny, croquet, gallery, yjs};
 use lockstep::shard::routes::Profile;
 use world::{Peer, Setup, World, croquet_join, croquet_send, masked};
 
@@ -27,6 +27,9 @@ const SEGMENT_BYTES: u64 = 64 << 10;
 /// What a session at rest may hold besides what it retains, and what an idle member may, in bytes.
 const SESSION_BYTES_MAX: i64 = 1 << 10;
 const MEMBER_BYTES_MAX: i64 = 512;
+/// The same of a client of Socket.IO, and of one that is a player of CoMutiNy's world.
+const SOCKET_BYTES_MAX: i64 = 512;
+const PLAYER_BYTES_MAX: i64 = 1_500;
 
 struct Counting;
 
@@ -310,6 +313,68 @@ fn relaying_an_update_allocates_nothing() {
     let expected = 1_000 * (MEMBERS as u64 - 1) * 35;
     assert!(bytes > expected, "{bytes} bytes were sent");
     assert_eq!(session.world.count(|counters| counters.violations.get()), 0);
+}
+
+/// A world of CoMutiNy without limits.
+fn comutiny_world() -> World {
+    let mut setup = Setup::new(Profile::only(&comutiny::PROTOCOL));
+    setup.protocols.comutiny.messages_per_second_max = u32::MAX;
+    setup.connections_max = usize::MAX;
+    World::new(setup)
+}
+
+/// Players of CoMutiNy's world who move, as its load test has them. All is acknowledged. A chat
+/// message stays in the history of the chat, in one piece.
+#[test]
+fn relaying_a_player_update_allocates_nothing_and_a_chat_message_once() {
+    let mut world = comutiny_world();
+    let members: Vec<Peer> = (0..MEMBERS).map(|user| world.enter_comutiny(Some(user))).collect();
+    members.iter().for_each(|member| world.network.discard(member.connection));
+    let mut session = Session { world, members };
+    let update = r#"42177["player:update",{"position":{"x":-12.25,"y":2.5,"z":24.125},"animation":"walk","metadata":{"mood":"good"}}]"#;
+    let chat = r#"42178["chat:message",{"content":"Hello to all of you"}]"#;
+    let update = masked(0x81, update.as_bytes());
+    let chat = masked(0x81, chat.as_bytes());
+    let frames = [
+        ("an update", 0, MEMBERS - 1, update.clone()),
+        ("sixteen updates at once", 0, 16 * (MEMBERS - 1), update.repeat(16)),
+        ("a chat message", 1, MEMBERS, chat.clone()),
+        ("sixteen chat messages at once", 16, 16 * MEMBERS, chat.repeat(16)),
+        ("a ping's answer", 0, 0, masked(0x81, b"3")),
+    ];
+    for (name, allowed, heard, frame) in &frames {
+        (0..WARM_UP).for_each(|_| session.relay(frame));
+        let sent = session.sent();
+        let count = allocations(|| (0..1_000).for_each(|_| session.relay(frame)));
+        let bytes = session.sent() - sent;
+        println!("{name}: {count} allocations in 1,000 turns, {bytes} bytes sent");
+        assert_eq!(count, allowed * 1_000, "{name}: allocations in 1,000 turns");
+        assert!(bytes >= 1_000 * *heard as u64 * 100, "{name}: {bytes} bytes were sent");
+    }
+    assert_eq!(session.world.count(|counters| counters.violations.get()), 0);
+}
+
+/// Bytes that a world with so many clients, of whom so many play, holds when nothing happens.
+fn comutiny_bytes_at_rest(clients: usize, players: usize) -> i64 {
+    let mut world = comutiny_world();
+    for number in 0..clients {
+        let peer = world.enter_comutiny((number < players).then_some(number));
+        world.network.discard(peer.connection);
+    }
+    world.pass(Duration::from_millis(1_500));
+    assert_eq!(world.count(|counters| counters.members.get()), clients as u64);
+    let before = HELD.with(Cell::get);
+    world.shards.clear();
+    before - HELD.with(Cell::get)
+}
+
+#[test]
+fn who_is_at_rest_on_socket_io_is_small() {
+    let client = (comutiny_bytes_at_rest(3_000, 0) - comutiny_bytes_at_rest(1_000, 0)) / 2_000;
+    let player = (comutiny_bytes_at_rest(800, 800) - comutiny_bytes_at_rest(400, 400)) / 400;
+    println!("a client holds {client} bytes, one who plays {player}");
+    assert!(client <= SOCKET_BYTES_MAX, "a further client holds {client} bytes");
+    assert!(player <= PLAYER_BYTES_MAX, "a further player holds {player} bytes");
 }
 
 /// Bytes that a shard with so many sessions of so many members holds when nothing happens any more:

@@ -1,6 +1,7 @@
 //! The chat: its last messages, each as the JSON that clients are sent.
 
 use std::collections::VecDeque;
+use std::io::Write;
 
 use super::{CHAT_KEPT, CONTENT_UNITS_MAX};
 use crate::codec::date::Rfc3339;
@@ -21,6 +22,8 @@ pub(super) struct Chat {
     messages: VecDeque<Box<str>>,
     /// The only message is one that nobody said.
     is_fresh: bool,
+    /// The message that is being made.
+    draft: Vec<u8>,
     /// Messages made so far: several may be in one call, which has one random number.
     made: u64,
 }
@@ -38,21 +41,20 @@ impl Message<'_> {
     pub(super) const GREETING: Message<'static> =
         Message { player_id: "system", author: "System", content: "Hello World" };
 
-    /// As clients are sent it.
-    fn to_json(self, now: Now, random: u64) -> Box<str> {
-        let mut out = Vec::with_capacity(128 + self.content.len());
+    /// Appends it as clients are sent it.
+    fn write(self, out: &mut Vec<u8>, now: Now, random: u64) {
         out.extend_from_slice(b"{\"id\":\"");
-        write_base_36(&mut out, now.wall_ms, 1);
+        write_base_36(out, now.wall_ms, 1);
         out.push(b'-');
-        write_base_36(&mut out, random % BASE.pow(RANDOM_DIGITS as u32), RANDOM_DIGITS);
+        write_base_36(out, random % BASE.pow(RANDOM_DIGITS as u32), RANDOM_DIGITS);
         out.extend_from_slice(b"\",\"playerId\":");
-        write_string(&mut out, self.player_id);
+        write_string(out, self.player_id);
         out.extend_from_slice(b",\"author\":");
-        write_string(&mut out, self.author);
+        write_string(out, self.author);
         out.extend_from_slice(b",\"content\":");
-        write_string(&mut out, self.content);
-        out.extend_from_slice(format!(",\"timestamp\":\"{}\"}}", Rfc3339(now.wall_ms)).as_bytes());
-        String::from_utf8(out).unwrap_or_default().into()
+        write_string(out, self.content);
+        // Writing to a vector cannot fail.
+        let _ = write!(out, ",\"timestamp\":\"{}\"}}", Rfc3339(now.wall_ms));
     }
 }
 
@@ -69,7 +71,11 @@ impl Chat {
     /// A message as clients are sent it, with an id of its own.
     pub(super) fn make(&mut self, message: Message<'_>, now: Now, random: u64) -> Box<str> {
         self.made += 1;
-        message.to_json(now, random.wrapping_add(self.made.wrapping_mul(STRIDE)))
+        self.draft.clear();
+        let random = random.wrapping_add(self.made.wrapping_mul(STRIDE));
+        message.write(&mut self.draft, now, random);
+        // One allocation, as long as the message.
+        String::from_utf8_lossy(&self.draft).into()
     }
 
     /// What was not said by anybody, and now is to be kept: told once.
@@ -135,12 +141,17 @@ mod tests {
     fn a_message_tells_when_it_was_said() {
         let now = Now { at: Instant::from_millis(5), wall_ms: 1_735_689_600_007 };
         // (1735689600007).toString(36) and (36 ** 8 - 1).toString(36) in Node.
+        let json = |message: Message<'_>, now, random| {
+            let mut out = Vec::new();
+            message.write(&mut out, now, random);
+            String::from_utf8(out).unwrap()
+        };
+        let message = Message { player_id: "p\"", author: "a", content: "c" };
         assert_eq!(
-            &*Message { player_id: "p\"", author: "a", content: "c" }
-                .to_json(now, 36_u64.pow(8) - 1),
+            json(message, now, 36_u64.pow(8) - 1),
             r#"{"id":"m5d4ruo7-zzzzzzzz","playerId":"p\"","author":"a","content":"c","timestamp":"2025-01-01T00:00:00.007Z"}"#
         );
-        let json = Message::GREETING.to_json(Now::default(), 0);
+        let json = json(Message::GREETING, Now::default(), 0);
         assert!(json.starts_with(r#"{"id":"0-00000000","playerId":"system""#), "{json}");
     }
 }

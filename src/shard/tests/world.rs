@@ -307,7 +307,24 @@ impl World {
         assert!(peer.upgraded, "the upgrade was refused");
         peer
     }
+
+    /// A client of CoMutiNy's world, who plays somebody or looks on.
+    pub fn enter_comutiny(&mut self, player: Option<usize>) -> Peer {
+        let mut peer = self.join(COMUTINY_PATH);
+        peer.send_text("40");
+        if let Some(number) = player {
+            peer.send_text(&format!(r#"420["player:join",{{"playerId":"player-{number}"}}]"#));
+        }
+        self.settle();
+        let texts = peer.texts();
+        let last = if player.is_some() { "430[{\"ok\":true" } else { "42[\"world:state\"" };
+        assert!(texts.last().is_some_and(|text| text.starts_with(last)), "{texts:?}");
+        peer
+    }
 }
+
+/// Where a client of CoMutiNy's world connects that uses nothing but WebSocket.
+const COMUTINY_PATH: &str = "/socket.io/?EIO=4&transport=websocket";
 
 /// The request of a WebSocket client.
 pub fn upgrade(path: &str) -> String {

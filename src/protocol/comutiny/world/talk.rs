@@ -1,5 +1,6 @@
 //! Moving and talking (specs: comutiny §3).
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use super::World;
@@ -8,7 +9,7 @@ use crate::protocol::comutiny::ID_BYTES_MAX;
 use crate::protocol::comutiny::chat::{Message, content};
 use crate::protocol::comutiny::fault::Fault;
 use crate::protocol::comutiny::payload::{is_object, pick, text};
-use crate::protocol::comutiny::player::{Said, name_of, name_of_player};
+use crate::protocol::comutiny::player::{Player, Said, name_of, name_of_player};
 use crate::protocol::comutiny::players::Order;
 use crate::protocol::js;
 use crate::protocol::socketio::{Io, Socket};
@@ -20,9 +21,9 @@ const UPDATED: &[u8] = b"{\"ok\":true,\"player\":";
 const SAID: &[u8] = b"{\"ok\":true,\"message\":";
 
 /// Who a message is of.
-struct Speaker {
-    id: Box<str>,
-    author: Box<str>,
+struct Speaker<'a> {
+    id: Cow<'a, str>,
+    author: Cow<'a, str>,
 }
 
 impl World {
@@ -135,10 +136,13 @@ impl World {
         io: &mut Io<'_, '_>,
     ) -> Result<(), Fault> {
         let [id, author, said] = pick(payload, &["playerId", "author", "content"]);
-        let speaker = self.speaker(socket, id, author)?;
+        let player = self.played_by(socket).and_then(|order| self.players.get(order));
+        let speaker = Speaker::of(player, id, author, self.config.comutiny.speak_as_anybody)?;
         let said = said.and_then(Raw::to_string_value).unwrap_or_default();
         let said = content(&said).ok_or(Fault::EmptyMessage)?;
         self.may_talk(io)?;
+        let message = Message { player_id: &speaker.id, author: &speaker.author, content: said };
+        let message = self.chat.make(message, io.fx.now, io.fx.random);
         // Whoever hears a player sees it where it has moved to.
         if let Some(order) = self.played_by(socket)
             && self.players.get(order).is_some_and(|player| player.is_untold)
@@ -146,8 +150,6 @@ impl World {
             self.forget_untold(order);
             self.tell(order, io);
         }
-        let message = Message { player_id: &speaker.id, author: &speaker.author, content: said };
-        let message = self.chat.make(message, io.fx.now, io.fx.random);
         self.keep(&message, io);
         io.broadcast("chat:message", &[message.as_bytes()]);
         self.out.clear();
@@ -157,34 +159,44 @@ impl World {
         self.chat.push(message);
         Ok(())
     }
+}
 
-    /// Whom a message is of.
-    fn speaker(
-        &self,
-        socket: Socket,
-        id: Option<Raw<'_>>,
-        author: Option<Raw<'_>>,
-    ) -> Result<Speaker, Fault> {
-        let player = self.played_by(socket).and_then(|order| self.players.get(order));
-        let wanted = text(id);
-        let wanted = wanted.as_deref().map(js::trim);
-        if self.config().speak_as_anybody {
-            let id = wanted.or_else(|| player.map(|player| &*player.id)).ok_or(Fault::NoSpeaker)?;
+impl<'a> Speaker<'a> {
+    /// Whom a message is of, sent by who plays `player`.
+    fn of(
+        player: Option<&'a Player>,
+        id: Option<Raw<'a>>,
+        author: Option<Raw<'a>>,
+        as_anybody: bool,
+    ) -> Result<Self, Fault> {
+        let wanted = text(id).map(trimmed);
+        if as_anybody {
+            let known = || player.map(|player| Cow::Borrowed(&*player.id));
+            let id = wanted.or_else(known).ok_or(Fault::NoSpeaker)?;
             if id.len() > ID_BYTES_MAX {
                 return Err(Fault::LongPlayerId);
             }
             let author = match author.filter(|author| !author.is_null()) {
-                Some(author) => text(Some(author)).map(|text| name_of(&text)),
-                None => player.map(|player| player.name.clone()),
+                Some(author) => text(Some(author)).map(|text| Cow::Owned(name_of(&text).into())),
+                None => player.map(|player| Cow::Borrowed(&*player.name)),
             };
-            let author = author.unwrap_or_else(|| name_of_player(id));
-            return Ok(Speaker { id: id.into(), author });
+            let author = author.unwrap_or_else(|| Cow::Owned(name_of_player(&id).into()));
+            return Ok(Self { id, author });
         }
         match (player, wanted) {
             (Some(player), Some(id)) if *player.id != *id => Err(Fault::NotTheSender),
-            (Some(player), _) => Ok(Speaker { id: player.id.clone(), author: player.name.clone() }),
+            (Some(player), _) => {
+                Ok(Self { id: Cow::Borrowed(&player.id), author: Cow::Borrowed(&player.name) })
+            }
             (None, Some(_)) => Err(Fault::NotRegistered),
             (None, None) => Err(Fault::NoSpeaker),
         }
+    }
+}
+
+fn trimmed(text: Cow<'_, str>) -> Cow<'_, str> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(js::trim(text)),
+        Cow::Owned(text) => Cow::Owned(js::trim(&text).to_owned()),
     }
 }
