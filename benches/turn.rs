@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{Bencher, Criterion, Throughput, criterion_group, criterion_main};
 use lockstep::codec::lib0::{write_varbuf, write_varuint};
-use lockstep::protocol::{Protocol, croquet, echo, yjs};
+use lockstep::protocol::{Protocol, comutiny, croquet, echo, yjs};
 use lockstep::shard::routes::Profile;
 use world::{Peer, Setup, World, croquet_join, croquet_send, masked};
 
@@ -27,6 +27,7 @@ fn world(protocol: &'static Protocol) -> World {
     let mut setup = Setup::new(Profile::only(protocol));
     setup.protocols.croquet.messages_per_second_max = u32::MAX;
     setup.protocols.yjs.messages_per_second_max = u32::MAX;
+    setup.protocols.comutiny.messages_per_second_max = u32::MAX;
     World::new(setup)
 }
 
@@ -199,5 +200,51 @@ fn bench_late_join(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, bench_relay, bench_echo, bench_joins, bench_keystrokes, bench_late_join);
+/// What a player of CoMutiNy's world says to 500, on Socket.IO: taken in, told and acknowledged.
+fn bench_socketio(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("Socket.IO to 500");
+    let chat = r#"427["chat:message",{"content":"As long as what people write to each other"}]"#;
+    let update = r#"427["player:update",{"position":{"x":-12.2503,"y":2.4731,"z":24.1250},"animation":"walk"}]"#;
+    for (name, text, messages) in [
+        ("chat, 1 a turn", chat, 1),
+        ("chat, 16 a turn", chat, 16),
+        ("update, 1 a turn", update, 1),
+    ] {
+        group.throughput(Throughput::Elements((messages * MEMBERS) as u64));
+        let frames = masked(0x81, text.as_bytes()).repeat(messages);
+        group.bench_function(name, |bencher| say(bencher, &frames));
+    }
+}
+
+/// Times turns, each with these frames from a player.
+fn say(bencher: &mut Bencher<'_>, frames: &[u8]) {
+    let mut world = world(&comutiny::PROTOCOL);
+    let player = world.enter_comutiny(Some(0));
+    let others: Vec<Peer> = (1..MEMBERS).map(|_| world.enter_comutiny(None)).collect();
+    for peer in others.iter().chain([&player]) {
+        world.network.discard(peer.connection);
+    }
+    let last = others[MEMBERS - 2].connection;
+    bencher.iter_custom(|iterations| {
+        let before = world.network.sends(last);
+        let time = timed(|| {
+            for _ in 0..iterations {
+                world.network.deliver(player.connection, frames);
+                world.turn();
+            }
+        });
+        assert!(world.network.sends(last) - before >= iterations, "a turn was without its sends");
+        time
+    });
+}
+
+criterion_group!(
+    benches,
+    bench_relay,
+    bench_echo,
+    bench_joins,
+    bench_keystrokes,
+    bench_late_join,
+    bench_socketio
+);
 criterion_main!(benches);
