@@ -1,11 +1,12 @@
 //! CoMutiNy's load test with the knobs of the original (specs: comutiny §8): players come one after
 //! the other, move at an interval for a while, and leave. Runs against any server of that world.
 //!
-//! `client` is one player without its socket, `samples` the times and tables; here are the sockets
+//! `client` is one player without its socket, `samples` the times and tables, `verdict` what they amount to; here are the sockets
 //! and the clock. The time that is asked for counts from the last player's coming.
 
 mod client;
 mod samples;
+mod verdict;
 
 use std::mem;
 use std::net::SocketAddrV4;
@@ -13,18 +14,16 @@ use std::path::PathBuf;
 
 use rustix::event::epoll::Event;
 use rustix::fd::OwnedFd;
-use serde_json::json;
 
-use crate::clock::{self, Clock};
+use crate::clock::Clock;
 use crate::failure::{Failure, While};
 use crate::poller::{Poller, Ready};
 use crate::probe::{Cpu, Probe};
 use crate::protocol::socketio::QUERY;
-use crate::report::Outcome;
 use crate::socket;
 use crate::websocket::{self, Opening};
 use client::{Client, Found, Phase};
-use samples::{Samples, Spread, table, told};
+use samples::Samples;
 
 /// A player that has not joined by then has failed.
 const JOIN_MAX_NS: u64 = 5_000_000_000;
@@ -413,74 +412,6 @@ impl<'a> Trial<'a> {
         if self.errors.len() < ERRORS_KEPT_MAX {
             self.errors.push(format!("client {index} {text}"));
         }
-    }
-
-    fn tell_progress(&self, now_ns: u64) {
-        let playing =
-            self.links.iter().filter(|l| !l.is_over && l.client.phase() == Phase::Playing).count();
-        eprintln!(
-            "  {:5.1} s  {playing} of {} play  {} deliveries  {} errors",
-            clock::seconds(now_ns),
-            self.settings.clients,
-            self.deliveries,
-            self.errors.len()
-        );
-    }
-
-    fn tell(&self) {
-        let counts = [self.connections.to_string(), self.disconnects.to_string()];
-        let row = counts.into_iter().chain([self.errors.len().to_string()]).collect();
-        print!("{}", table(&["connections", "disconnects", "errors"], &[row]));
-        let (joins, updates) = (self.joins.spread(), self.updates.spread());
-        print!("{}", table(&Spread::COLUMNS, &[joins.row("join"), updates.row("update")]));
-        told(&self.errors).iter().for_each(|line| println!("{line}"));
-    }
-
-    fn outcome(&self, window: &Window) -> Outcome {
-        let (joins, updates) = (self.joins.spread(), self.updates.spread());
-        let cost = window.cpu.map(|cpu| cpu.run_ns as f64 / 1e3 / window.deliveries.max(1) as f64);
-        let mut outcome = match cost {
-            Some(us) => Outcome::new("cpu_us_per_delivery", "us", us),
-            None => Outcome::new("update_p95", "ms", updates.p95),
-        };
-        outcome.put("clients", self.settings.clients);
-        outcome.put("update_interval_ms", self.settings.update_interval_ms);
-        outcome.put("connections", self.connections);
-        outcome.put("disconnects", self.disconnects);
-        outcome.put("errors", self.errors.len());
-        outcome.put("first_errors", told(&self.errors));
-        outcome.put("join_ms", joins.to_json());
-        outcome.put("update_ms", updates.to_json());
-        outcome.put("window_s", clock::seconds(window.ns));
-        outcome.put("deliveries", window.deliveries);
-        let per_s = window.deliveries as f64 / clock::seconds(window.ns.max(1));
-        outcome.put("deliveries_per_s", per_s);
-        let share = window.cpu.map(|cpu| cpu.run_ns as f64 / window.ns.max(1) as f64);
-        outcome.put("server_cpu_share", share);
-        outcome.put("latency_ms", json!({ "p50": updates.p50, "p90": updates.p90 }));
-        outcome
-    }
-
-    /// Whether it was good enough.
-    fn judge(&self) -> Result<(), Failure> {
-        let (joins, updates) = (self.joins.spread(), self.updates.spread());
-        let mut missed = Vec::new();
-        if self.errors.len() > self.settings.max_errors {
-            missed.push(format!("{} errors", self.errors.len()));
-        }
-        let limits = [
-            ("updates", updates, self.settings.p95_ms),
-            ("joins", joins, self.settings.join_p95_ms),
-        ];
-        for (name, spread, limit) in limits {
-            // Nothing at all is not fast.
-            if let Some(limit) = limit
-                && (spread.count == 0 || spread.p95 > limit)
-            {
-                missed.push(format!("p95 of {} {name} {:.2} ms", spread.count, spread.p95));
-            }
-        }
-        if missed.is_empty() { Ok(()) } else { Err(Failure::Missed(missed.join(", "))) }
     }
 }
 
