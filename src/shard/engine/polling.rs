@@ -186,6 +186,12 @@ impl<T: Transport> Shard<T> {
         });
     }
 
+    /// Whether a member was closed, and is still to be told.
+    fn is_going(&self, member: u32) -> bool {
+        let found = self.connections.get(member);
+        found.is_some_and(|found| matches!(found.phase, Phase::Closing { .. }))
+    }
+
     /// Begins to receive a payload.
     pub(super) fn begin_post(
         &mut self,
@@ -198,6 +204,12 @@ impl<T: Transport> Shard<T> {
         use engineio::Refusal;
         let Some(connection) = self.connections.get(index) else { return Ok(()) };
         let token = connection.token(index);
+        if self.is_going(member) {
+            // An error would make it come back, before it is told that it should not.
+            self.skip_body_of(index, exchange, request);
+            self.answer_engine(index, exchange, 200, "text/html", b"ok", &form);
+            return Ok(());
+        }
         let session = self.seat_of(member).map(|(_, seat)| seat.session);
         let limits = session.and_then(|session| self.sessions.get(session));
         let payload_bytes_max = limits.ok_or(Refusal::UnknownSid)?.limits.message_bytes_max;
@@ -264,7 +276,7 @@ impl<T: Transport> Shard<T> {
             return Step::Wait;
         }
         let payload = std::mem::take(&mut post.payload);
-        let is_alive = self.apply_payload(member, &payload);
+        let is_alive = self.apply_payload(member, &payload) || self.is_going(member.index);
         self.end_post(index, exchange, is_alive)
     }
 

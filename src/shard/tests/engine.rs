@@ -368,10 +368,11 @@ fn one_who_is_closed_is_told_what_was_said_and_that_it_is_over() {
     let mut world = World::new(Setup::new(TALK));
     let polls = Poller::open(&mut world, 0, "/io/room");
     polls.poll(&mut world);
-    polls.begin_post(&world, "4reply last\u{1e}4kick 0");
-    world.settle();
+    assert_eq!(polls.post(&mut world, "4reply last\u{1e}4kick 0"), (200, "ok".into()));
     // Clients that were told both at once would take the end first.
     assert_eq!(polls.answer(&world).unwrap(), ["0: last"]);
+    // What it says meanwhile is taken, and is nothing.
+    assert_eq!(polls.post(&mut world, "4reply more"), (200, "ok".into()));
     assert_eq!(polls.hear(&mut world), ["1"]);
     assert!(is_empty(&world));
     // The next poll, if none waits.
