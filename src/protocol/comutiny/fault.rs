@@ -42,6 +42,9 @@ pub(super) enum Fault {
     /// A player too many.
     #[error("the world has {0} players already")]
     Crowded(usize),
+    /// Joins beyond their rate.
+    #[error("too many joins, try again in a moment")]
+    ManyJoins,
     /// The disk is full, or has failed.
     #[error("the chat is read-only for now")]
     ReadOnly,

@@ -13,7 +13,9 @@ use crate::protocol::socketio::Server;
 use crate::protocol::{self, Hello, Machine, Message, Open};
 use crate::session::effects::{Effect, RecordName};
 use crate::session::journal::{Batch, Cursor as Place, Entries, Recorder};
-use crate::session::{Counters, Effects, History, Instant, MemberId, Now, Outcome, RingPool};
+use crate::session::{
+    Close, Counters, Effects, History, Instant, MemberId, Now, Outcome, RingPool,
+};
 
 /// A client; names stay valid after it is gone.
 pub(super) type Name = usize;
@@ -157,9 +159,13 @@ impl Shard {
 
     /// A client sends a packet.
     pub(super) fn send(&mut self, name: Name, text: &str) {
+        self.offer(name, text).expect("a packet that is in order");
+    }
+
+    /// A client sends a packet that may not be in order.
+    pub(super) fn offer(&mut self, name: Name, text: &str) -> Result<(), Close> {
         let member = self.clients[name].member.expect("is there");
         self.call(|machine, fx| machine.on_message(member, Message::Text(text), fx))
-            .expect("a packet that is in order");
     }
 
     /// A client says something, and wants no answer.

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::super::world::join::{JOINS_BURST_MAX, JOINS_PER_SECOND_MAX};
 use super::super::{ANIMATION_BYTES_MAX, Config, ID_BYTES_MAX, Login, METADATA_KEYS_MAX};
 use super::harness::Shard;
 use crate::protocol::Hello;
@@ -92,6 +93,46 @@ fn the_world_has_a_size() {
     assert_eq!(shard.ask(d, "player:join", json!({"playerId": "c"}))["ok"], true, "takes one over");
     shard.end(a);
     assert_eq!(shard.ask(b, "player:update", text("b", 700))["ok"], true);
+}
+
+#[test]
+fn a_client_joins_so_often() {
+    let mut shard = Shard::new(Config::default());
+    let (a, b) = (shard.join("a"), shard.connect());
+    let join = json!({"playerId": "a", "name": "again"});
+    for _ in 1..JOINS_BURST_MAX {
+        assert_eq!(shard.ask(a, "player:join", join.clone())["ok"], true);
+    }
+    let before = shard.snapshot();
+    shard.forget(&[b]);
+    let expected = "too many joins, try again in a moment";
+    let other = json!({"playerId": "other"});
+    assert_eq!(refusal(&mut shard, a, "player:join", other), expected);
+    assert_eq!(shard.snapshot(), before, "it had no effect");
+    assert_eq!(shard.take(b), []);
+    // Others may, and it may do all else.
+    assert_eq!(shard.ask(b, "player:join", json!({"playerId": "b"}))["ok"], true);
+    assert_eq!(shard.ask(a, "player:update", json!({"name": "x"}))["ok"], true);
+    // What was refused cost nothing.
+    shard.pass(1_000);
+    for _ in 0..JOINS_PER_SECOND_MAX {
+        assert_eq!(shard.ask(a, "player:join", join.clone())["ok"], true);
+    }
+    assert_eq!(refusal(&mut shard, a, "player:join", join.clone()), expected);
+    // Nothing is saved up beyond the burst.
+    shard.pass(60_000);
+    for _ in 0..JOINS_BURST_MAX {
+        assert_eq!(shard.ask(a, "player:join", join.clone())["ok"], true);
+    }
+    assert_eq!(refusal(&mut shard, a, "player:join", join), expected);
+}
+
+#[test]
+fn a_connection_is_shown_the_world_once() {
+    let mut shard = Shard::new(Config::default());
+    let a = shard.join("a");
+    shard.send(a, "1");
+    assert!(shard.offer(a, "0").is_err(), "who has left must come on another connection");
 }
 
 // Node: HS256 of {"sub":"ann"} with the secret "s".

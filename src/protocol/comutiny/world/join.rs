@@ -1,5 +1,7 @@
 //! Joining and leaving (specs: comutiny §3, §4).
 
+use std::time::Duration;
+
 use super::{Seat, World};
 use crate::codec::json::{Raw, write_string};
 use crate::protocol::comutiny::avatars::Avatar;
@@ -11,6 +13,13 @@ use crate::protocol::comutiny::players::Order;
 use crate::protocol::comutiny::{ID_BYTES_MAX, identity};
 use crate::protocol::js;
 use crate::protocol::socketio::{Io, Socket};
+use crate::session::Instant;
+
+/// Joins of one client that have an effect, a second, sustained: each is answered with all of the
+/// world.
+pub(in crate::protocol::comutiny) const JOINS_PER_SECOND_MAX: u32 = 2;
+/// How many of them may come at once.
+pub(in crate::protocol::comutiny) const JOINS_BURST_MAX: u32 = 10;
 
 /// What a client whose player was taken over is told.
 const REPLACED: &[u8] = br#"{"reason":"session:replaced"}"#;
@@ -30,6 +39,7 @@ impl World {
         let player = self.player(id, payload, socket)?;
         let taken = self.players.find(id);
         self.check_room(&player, taken)?;
+        self.check_rate(socket, io.at())?;
 
         let seat = self.seats.get(&socket.member);
         if let Some(other) = seat.and_then(|seat| seat.plays).filter(|own| Some(*own) != taken) {
@@ -98,6 +108,17 @@ impl World {
         if bytes > config.world_bytes_max && player.metadata.bytes() > freed {
             return Err(Fault::LongWorld(config.world_bytes_max));
         }
+        Ok(())
+    }
+
+    /// Whether a client may join once more now; counts it if so.
+    fn check_rate(&mut self, socket: Socket, now: Instant) -> Result<(), Fault> {
+        let Some(seat) = self.seats.get_mut(&socket.member) else { return Ok(()) };
+        let full_at = seat.joins_full_at.max(now) + Duration::from_secs(1) / JOINS_PER_SECOND_MAX;
+        if full_at - now > Duration::from_secs(1) * JOINS_BURST_MAX / JOINS_PER_SECOND_MAX {
+            return Err(Fault::ManyJoins);
+        }
+        seat.joins_full_at = full_at;
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! The world: who is in it, what its clients ask for, and what they are answered.
 
-mod join;
+pub(super) mod join;
 mod keep;
 mod talk;
 
@@ -58,6 +58,8 @@ struct Seat {
     plays: Option<Order>,
     /// Whom it has shown to be.
     subject: Option<Box<str>>,
+    /// When its allowance of joins would be full.
+    joins_full_at: Instant,
 }
 
 /// What a client can ask for.
@@ -198,6 +200,11 @@ impl World {
 }
 
 impl Application for World {
+    /// Who connects is shown the world: once on a connection, for no more than it costs to open one.
+    fn may_return(&self) -> bool {
+        false
+    }
+
     fn on_open(&mut self, io: &mut Io<'_, '_>) {
         self.load(io);
     }
@@ -210,7 +217,8 @@ impl Application for World {
         io: &mut Io<'_, '_>,
     ) -> Result<(), Refusal> {
         let subject = identity::subject(self.config(), hello, io.fx.now.wall_ms);
-        self.seats.insert(socket.member, Seat { plays: None, subject });
+        let seat = Seat { plays: None, subject, joins_full_at: io.at() };
+        self.seats.insert(socket.member, seat);
         self.load(io);
         match &mut self.phase {
             Phase::Loading(waiting) => waiting.connect(socket),
