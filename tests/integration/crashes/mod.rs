@@ -1,6 +1,7 @@
 //! The server is killed at random moments under load, again and again in the same data directory,
 //! with changing numbers of shards. Whatever a client was sent must be there afterwards.
 
+mod comutiny;
 mod croquet;
 mod damage;
 mod gallery;
