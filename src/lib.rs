@@ -19,7 +19,7 @@
 //! | [`storage`] | files and records, on a thread of their own, and the journal |
 //! | [`admin`] | health, statistics, metrics |
 //! | [`session`] | what every session uses: history, outbox, effects, counters |
-//! | [`codec`] | bytes to values and back: HTTP/1.1, WebSocket, JSON, Yjs, Socket.IO, journal records |
+//! | [`codec`] | bytes to values and back: HTTP/1.1, WebSocket, Engine.IO, Socket.IO, JSON, Yjs, journal records |
 //!
 //! # Invariants
 //!

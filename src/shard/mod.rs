@@ -4,6 +4,8 @@
 //! `member` (frames, the protocol's machine) → `effects` (what the machine asked for) → `flush` (one
 //! send for each dirty connection).
 //!
+//! Members may also poll (`engine`): they are connections without a socket.
+//!
 //! Connections come by `handoff`; what goes from session to session passes through `passage`:
 //! members (`transfer`) and messages (`tell`).
 //!
