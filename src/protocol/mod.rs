@@ -14,6 +14,7 @@ mod pending;
 mod query;
 #[cfg(test)]
 mod receiver;
+pub mod rljson;
 pub mod socketio;
 pub mod yjs;
 

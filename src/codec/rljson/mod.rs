@@ -17,7 +17,9 @@ mod tests;
 
 pub use canonical::{hash, verify};
 pub use hash::{HASH_CHARS, Hash, blob_id};
-pub use tree::{EMPTY_ROOT, Identity, NAME_BYTES_MAX, Node, PATH_BYTES_MAX, Row, TreeError};
+pub use tree::{
+    EMPTY_ROOT, EMPTY_ROOT_ROW, Identity, NAME_BYTES_MAX, Node, PATH_BYTES_MAX, Row, TreeError,
+};
 
 use super::json::{self, JsonError, Raw};
 

@@ -231,6 +231,7 @@ fn rows_of_a_tree_are_read() {
 fn the_empty_root_is_what_it_always_is() {
     let (hash, text) = row_text(".", json!({ "type": "directory", "isParent": false }));
     assert_eq!(hash, EMPTY_ROOT);
+    assert_eq!(verify(parse_row(EMPTY_ROOT_ROW).unwrap()), Ok(EMPTY_ROOT));
     let (full, text) = Row::read(hash, &text).unwrap().with_children(&[blob_id(b"")]).unwrap();
     let full = Row::read(full, &text).unwrap();
     assert_eq!(full.with_children(&[]).unwrap().0, EMPTY_ROOT);

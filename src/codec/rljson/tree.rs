@@ -9,6 +9,11 @@ use crate::codec::json::{self, JsonError, Raw, write_string};
 /// The root of a tree without files: always the same.
 pub const EMPTY_ROOT: Hash =
     Hash::new("YTfW0T6bdCWWdoaakK6bgN").expect("22 characters of base64url");
+/// Its row, which nobody need be asked for.
+pub const EMPTY_ROOT_ROW: &str = concat!(
+    r#"{"id":".","isParent":false,"meta":{"name":".","type":"directory","relativePath":".","#,
+    r#""_hash":"gJimCXxx6iZqkVdiyq7Go2"},"_hash":"YTfW0T6bdCWWdoaakK6bgN"}"#,
+);
 /// Path and name of a root.
 const ROOT: &str = ".";
 /// Longest name of a file or directory, in bytes: what file systems allow.

@@ -1,0 +1,144 @@
+//! Folders of files, as clients have them, and the rows they make of them.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use crate::codec::rljson::{Hash, Node, Row, blob_id, hash, parse_row, verify};
+
+/// A file as a client sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct File {
+    pub(super) content: u32,
+    pub(super) mtime_ms: u32,
+}
+
+impl File {
+    pub(super) fn blob(self) -> Hash {
+        blob_id(&self.content.to_le_bytes())
+    }
+}
+
+/// A folder: what is at each path, `None` being a directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Folder(pub(super) BTreeMap<String, Option<File>>);
+
+impl Folder {
+    pub(super) fn of(files: &[(&str, u32, u32)]) -> Self {
+        let mut folder = Self::default();
+        for &(path, content, mtime_ms) in files {
+            folder.put(path, Some(File { content, mtime_ms }));
+        }
+        folder
+    }
+
+    /// Puts a file or a directory somewhere, and takes away what is in its way.
+    pub(super) fn put(&mut self, path: &str, what: Option<File>) {
+        for (at, _) in path.match_indices('/') {
+            if self.0.get(&path[..at]).is_none_or(Option::is_some) {
+                self.0.insert(path[..at].to_owned(), None);
+            }
+        }
+        if what.is_some() || self.0.get(path).is_some_and(Option::is_some) {
+            self.remove(path);
+        }
+        self.0.insert(path.to_owned(), what);
+    }
+
+    pub(super) fn remove(&mut self, path: &str) {
+        let below = format!("{path}/");
+        self.0.retain(|other, _| other != path && !other.starts_with(&below));
+    }
+
+    pub(super) fn file(&self, path: &str) -> Option<File> {
+        self.0.get(path).copied().flatten()
+    }
+
+    pub(super) fn files(&self) -> impl Iterator<Item = (&str, File)> {
+        self.0.iter().filter_map(|(path, what)| Some((path.as_str(), (*what)?)))
+    }
+}
+
+/// All rows there are.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Forest(pub(super) BTreeMap<Hash, String>);
+
+impl Forest {
+    pub(super) fn row(&self, hash: &Hash) -> Option<&str> {
+        self.0.get(hash).map(String::as_str)
+    }
+
+    /// Plants a folder as a client does: the root's hash.
+    pub(super) fn plant(&mut self, folder: &Folder) -> Hash {
+        self.directory(folder, ".")
+    }
+
+    fn directory(&mut self, folder: &Folder, path: &str) -> Hash {
+        let mut children = Vec::new();
+        for (at, what) in &folder.0 {
+            let above = at.rsplit_once('/').map_or(".", |(above, _)| above);
+            if above == path {
+                children.push(match what {
+                    Some(file) => self.file(at, *file).to_string(),
+                    None => self.directory(folder, at).to_string(),
+                });
+            }
+        }
+        let name = path.rsplit('/').next().unwrap();
+        let meta = json!({ "name": name, "type": "directory", "relativePath": path });
+        let mut row = json!({ "id": name, "isParent": !children.is_empty(), "meta": meta });
+        if !children.is_empty() {
+            row["children"] = json!(children);
+        }
+        self.add(row)
+    }
+
+    fn file(&mut self, path: &str, file: File) -> Hash {
+        let name = path.rsplit('/').next().unwrap();
+        let meta = json!({
+            "name": name, "type": "file", "relativePath": path, "size": 4,
+            "mtime": file.mtime_ms, "blobId": file.blob().as_str(),
+        });
+        self.add(json!({ "id": name, "isParent": false, "meta": meta }))
+    }
+
+    fn add(&mut self, mut row: serde_json::Value) -> Hash {
+        let of = |row: &serde_json::Value| hash(parse_row(&row.to_string()).unwrap()).unwrap();
+        row["meta"]["_hash"] = json!(of(&row["meta"]).as_str());
+        let hash = of(&row);
+        row["_hash"] = json!(hash.as_str());
+        self.0.insert(hash, row.to_string());
+        hash
+    }
+
+    /// Adds rows that were made elsewhere, which have to be right.
+    pub(super) fn take(&mut self, rows: &[(Hash, String)]) {
+        for (hash, text) in rows {
+            assert_eq!(verify(parse_row(text).unwrap()), Ok(*hash));
+            self.0.insert(*hash, text.clone());
+        }
+    }
+
+    /// What is in a tree: every path, with the content of files. Panics if a row is missing or out
+    /// of place.
+    pub(super) fn contents(&self, root: Hash) -> BTreeMap<String, Option<(Hash, i64)>> {
+        let mut contents = BTreeMap::new();
+        let mut directories = vec![root];
+        while let Some(hash) = directories.pop() {
+            let directory = Row::read(hash, &self.0[&hash]).unwrap();
+            for &child in directory.children() {
+                let row = Row::read(child, &self.0[&child]).unwrap();
+                assert!(row.is_in(&directory));
+                let what = match row.node {
+                    Node::File { blob, mtime_us } => Some((blob.unwrap(), mtime_us)),
+                    Node::Directory { .. } => {
+                        directories.push(child);
+                        None
+                    }
+                };
+                assert!(contents.insert(row.path.to_string(), what).is_none(), "{}", row.path);
+            }
+        }
+        contents
+    }
+}
