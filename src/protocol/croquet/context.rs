@@ -10,8 +10,7 @@ use crate::protocol;
 #[derive(Debug)]
 pub(super) struct Context {
     /// The session id, if it stands escaped in the envelope.
-    #[allow(clippy::box_collection)]
-    // nearly no session has one: one word at rest, not the three of a String
+    #[expect(clippy::box_collection, reason = "nearly none has one: one word at rest, not three")]
     odd_id: Option<Box<String>>,
     config: Arc<protocol::Config>,
     pub(super) envelope: Envelope,

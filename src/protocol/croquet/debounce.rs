@@ -14,7 +14,6 @@ type Accepted = Vec<(Box<str>, Instant)>;
 /// When messages were last accepted, by id, the least recent first.
 #[derive(Debug, Default)]
 pub(super) struct Debounce {
-    #[allow(clippy::box_collection)] // one word without tags, not three
     accepted: Option<Box<Accepted>>,
 }
 

@@ -38,8 +38,7 @@ pub(super) struct Reflector {
     seats: Map<MemberId, Box<Seat>>,
     live: Option<Box<Live>>,
     /// Those who joined while the stored session is loaded, in order; none if it is loaded.
-    #[allow(clippy::box_collection)]
-    // only while loading: one word at rest, not the three of a Vec
+    #[expect(clippy::box_collection, reason = "only while loading: one word at rest, not three")]
     waiting: Option<Box<Vec<MemberId>>>,
     /// Names the load that is awaited.
     ticket: u32,

@@ -15,8 +15,7 @@ const SEGMENT_BYTES: usize = 64 << 10;
 #[derive(Debug, Default)]
 pub(super) struct Messages {
     /// None before the first.
-    #[allow(clippy::box_collection)]
-    // few sessions fill a piece: one word at rest, not the four of a VecDeque
+    #[expect(clippy::box_collection, reason = "few fill a piece: one word at rest, not four")]
     sealed: Option<Box<VecDeque<Bytes>>>,
     open: BytesMut,
     /// Length of each message, its comma included.
