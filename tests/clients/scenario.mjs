@@ -32,6 +32,40 @@ export async function within(ms, what, promise) {
     return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
+const waiting = new Set();
+let recheckPending = false;
+
+/** What clients wrote to the console, threw, or should not have been told. */
+export const complaints = [];
+
+/** To be called when a condition somebody waits for may have come true. */
+export function changed() {
+    if (recheckPending) return;
+    recheckPending = true;
+    setImmediate(() => {
+        recheckPending = false;
+        for (const recheck of [...waiting]) recheck();
+    });
+}
+
+/** Waits until `isSo()`, asked again after everything that happens to a client. Fails at once on a complaint. */
+export async function until(what, isSo, deadlineMs = DEADLINE_MS) {
+    let recheck;
+    const met = new Promise((resolve, reject) => {
+        recheck = () => {
+            try {
+                expectEqual("errors reported by the clients", complaints, []);
+                if (isSo()) resolve();
+            } catch (error) {
+                reject(error);
+            }
+        };
+    });
+    waiting.add(recheck);
+    recheck();
+    await within(deadlineMs, what, met).finally(() => waiting.delete(recheck));
+}
+
 /** Waits for a line on standard input. */
 export async function untilLine(wanted, deadlineMs) {
     const lines = createInterface(process.stdin);

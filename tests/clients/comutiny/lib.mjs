@@ -4,9 +4,9 @@ import { randomBytes, randomInt } from "node:crypto";
 import { parseArgs } from "node:util";
 import * as prng from "lib0/prng";
 import { io } from "socket.io-client";
-import { conclude, DEADLINE_MS, expectEqual, untilLine, within } from "../scenario.mjs";
+import { changed, complaints, conclude, DEADLINE_MS, expectEqual, until, untilLine, within } from "../scenario.mjs";
 
-export { expect, expectEqual } from "../scenario.mjs";
+export { expect, expectEqual, until } from "../scenario.mjs";
 
 /** How a client's messages travel, as `transports` of its options. */
 export const WEB = ["websocket"];
@@ -18,37 +18,7 @@ export const TRANSPORTS = { web: WEB, polling: POLLING, upgrading: UPGRADING };
 export const CHAT_KEPT = 50;
 
 const clients = [];
-const waiting = new Set();
-const complaints = [];
-let recheckPending = false;
 let settled = 0;
-
-function changed() {
-    if (recheckPending) return;
-    recheckPending = true;
-    setImmediate(() => {
-        recheckPending = false;
-        for (const recheck of [...waiting]) recheck();
-    });
-}
-
-/** Waits until `isSo()`, asked again after everything that happens to a client. Fails at once on a complaint. */
-export async function until(what, isSo, deadlineMs = DEADLINE_MS) {
-    let recheck;
-    const met = new Promise((resolve, reject) => {
-        recheck = () => {
-            try {
-                expectEqual("errors reported by the clients", complaints, []);
-                if (isSo()) resolve();
-            } catch (error) {
-                reject(error);
-            }
-        };
-    });
-    waiting.add(recheck);
-    recheck();
-    await within(deadlineMs, what, met).finally(() => waiting.delete(recheck));
-}
 
 /** A client of the world, with what it makes of all that it is told. */
 export class Client {

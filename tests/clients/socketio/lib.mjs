@@ -4,9 +4,9 @@ import { randomBytes } from "node:crypto";
 import { Agent } from "node:http";
 import { isDeepStrictEqual, parseArgs } from "node:util";
 import { io } from "socket.io-client";
-import { conclude, DEADLINE_MS, expectEqual, untilLine, within } from "../scenario.mjs";
+import { changed, conclude, DEADLINE_MS, expectEqual, until, untilLine, within } from "../scenario.mjs";
 
-export { DEADLINE_MS, expect, expectEqual } from "../scenario.mjs";
+export { changed, DEADLINE_MS, expect, expectEqual, until } from "../scenario.mjs";
 
 /** Largest payload, or message, that the server takes, in bytes. */
 export const PAYLOAD_BYTES_MAX = 1_000_000;
@@ -19,35 +19,6 @@ const [CALM, HASTY] = ["/calm.io/", "/socket.io/"];
 const BACKOFF = { reconnectionDelay: 50, reconnectionDelayMax: 400 };
 
 const clients = [];
-const waiting = new Set();
-let recheckPending = false;
-
-/** To be called when a condition somebody waits for may have come true. */
-export function changed() {
-    if (recheckPending) return;
-    recheckPending = true;
-    setImmediate(() => {
-        recheckPending = false;
-        for (const recheck of [...waiting]) recheck();
-    });
-}
-
-/** Waits until `isSo()`, asked again after everything that happens to a client. */
-export async function until(what, isSo, deadlineMs = DEADLINE_MS) {
-    let recheck;
-    const met = new Promise((resolve, reject) => {
-        recheck = () => {
-            try {
-                if (isSo()) resolve();
-            } catch (error) {
-                reject(error);
-            }
-        };
-    });
-    waiting.add(recheck);
-    recheck();
-    await within(deadlineMs, what, met).finally(() => waiting.delete(recheck));
-}
 
 /** A socket of socket.io-client, in one namespace, and what has happened to it. */
 class Client {

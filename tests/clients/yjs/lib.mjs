@@ -6,11 +6,11 @@ import { parseArgs } from "node:util";
 import * as prng from "lib0/prng";
 import { WebsocketProvider } from "y-websocket";
 import * as Y from "yjs";
-import { conclude, DEADLINE_MS, expectEqual, Unmet, untilLine, within } from "../scenario.mjs";
+import { changed, complaints, conclude, DEADLINE_MS, expectEqual, Unmet, until, untilLine } from "../scenario.mjs";
 import { canonical, clocks, describe, isComplete } from "./state.mjs";
 import { countedWebSocket } from "./wire.mjs";
 
-export { DEADLINE_MS, expect, expectEqual, untilLine, within } from "../scenario.mjs";
+export { changed, DEADLINE_MS, expect, expectEqual, until, untilLine, within } from "../scenario.mjs";
 
 /** For what takes long: many or large edits. */
 export const LONG_DEADLINE_MS = 240_000;
@@ -19,41 +19,10 @@ export const LONG_DEADLINE_MS = 240_000;
 const BACKOFF_MAX_MS = 400;
 
 const clients = [];
-const waiting = new Set();
-const complaints = []; // what the clients wrote to the console, or threw
-let recheckPending = false;
-
-/** To be called when a condition somebody waits for may have come true. */
-export function changed() {
-    if (recheckPending) return;
-    recheckPending = true;
-    setImmediate(() => {
-        recheckPending = false;
-        for (const recheck of [...waiting]) recheck();
-    });
-}
 
 export function complain(what) {
     complaints.push(what);
     changed();
-}
-
-/** Waits until `isSo()`, asked again after everything that happens to a client. Fails at once on a complaint. */
-export async function until(what, isSo, deadlineMs = DEADLINE_MS) {
-    let recheck;
-    const met = new Promise((resolve, reject) => {
-        recheck = () => {
-            try {
-                expectEqual("errors reported by the clients", complaints, []);
-                if (isSo()) resolve();
-            } catch (error) {
-                reject(error);
-            }
-        };
-    });
-    waiting.add(recheck);
-    recheck();
-    await within(deadlineMs, what, met).finally(() => waiting.delete(recheck));
 }
 
 /** A document with a y-websocket provider. */
