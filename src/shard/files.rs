@@ -297,8 +297,8 @@ impl<T: Transport> Shard<T> {
                     self.close_file(handle);
                 }
             }
-            State::Poll(poll) => self.abandon_engine(Self::poll_owner(poll)),
-            State::Post(post) => self.abandon_engine(Self::post_owner(post)),
+            State::Poll(poll) => self.abandon_engine(poll.member()),
+            State::Post(post) => self.abandon_engine(post.member()),
             State::Head | State::Asked => {}
         }
     }

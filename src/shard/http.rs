@@ -388,12 +388,7 @@ impl<T: Transport> Shard<T> {
     ) {
         let accept = match handshake::accept(request) {
             Ok(accept) => accept,
-            Err(refusal) => {
-                let mut out = Vec::new();
-                refusal.write_response(&mut out);
-                self.push_raw(index, &out);
-                return self.finish_after_flush(index);
-            }
+            Err(refusal) => return self.refuse_handshake(index, refusal),
         };
         let hello = self.hello(index, request);
         let unread = std::mem::take(&mut exchange.input);
@@ -412,6 +407,14 @@ impl<T: Transport> Shard<T> {
             response,
             unread,
         }));
+    }
+
+    /// Answers an upgrade request that is none, and ends the connection.
+    pub(super) fn refuse_handshake(&mut self, index: u32, refusal: handshake::Refusal) {
+        let mut out = Vec::new();
+        refusal.write_response(&mut out);
+        self.push_raw(index, &out);
+        self.finish_after_flush(index);
     }
 
     /// Who asks for a seat.

@@ -35,7 +35,19 @@ pub(in crate::shard) struct Post {
     form: Form,
 }
 
+impl Poll {
+    /// Whose it is.
+    pub(in crate::shard) fn member(&self) -> Token {
+        self.member
+    }
+}
+
 impl Post {
+    /// Whose it is.
+    pub(in crate::shard) fn member(&self) -> Token {
+        self.member
+    }
+
     /// Whether more bytes can be used.
     pub(in crate::shard) fn wants_input(&self) -> bool {
         !self.complete
@@ -333,14 +345,6 @@ impl<T: Transport> Shard<T> {
             (polling.parked, polling.posting) = (None, None);
             self.drop_connection(member.index);
         }
-    }
-
-    pub(in crate::shard) fn poll_owner(poll: &Poll) -> Token {
-        poll.member
-    }
-
-    pub(in crate::shard) fn post_owner(post: &Post) -> Token {
-        post.member
     }
 
     fn drop_engine(&mut self, member: Token) {

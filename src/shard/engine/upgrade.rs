@@ -42,12 +42,7 @@ impl<T: Transport> Shard<T> {
     ) {
         let accept = match handshake::accept(request) {
             Ok(accept) => accept,
-            Err(refusal) => {
-                let mut out = Vec::new();
-                refusal.write_response(&mut out);
-                self.push_raw(index, &out);
-                return self.finish_after_flush(index);
-            }
+            Err(refusal) => return self.refuse_handshake(index, refusal),
         };
         let mut response = Vec::new();
         accept.write_response(&[], &mut response);
