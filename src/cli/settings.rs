@@ -140,6 +140,8 @@ pub struct Settings {
     pub comutiny: protocol::comutiny::Config,
     /// That file, if any.
     pub comutiny_avatars: Option<PathBuf>,
+    /// See [`protocol::Config::sid_cookie`].
+    pub sid_cookie: Option<String>,
     /// The Croquet reflector's.
     pub croquet: CroquetSettings,
     /// The gallery's.
@@ -261,6 +263,7 @@ impl Settings {
             croquet: self.croquet.config(),
             gallery: self.gallery.clone(),
             yjs: self.yjs.clone(),
+            sid_cookie: self.sid_cookie.clone(),
         }
     }
 

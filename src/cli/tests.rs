@@ -188,6 +188,7 @@ fn every_setting_can_come_from_its_variable() {
         ("as", _) => "croquet",
         ("in-memory" | "verbose" | "gallery-one-host" | "gallery-hide-rooms", _) => "true",
         ("comutiny-jwt-secret", _) => "abc",
+        ("sid-cookie", _) => "io",
         ("comutiny-avatars", _) => "avatars.json",
         ("gallery-api-key" | "gallery-role-secret" | "yjs-write-token", _) => "abc",
         ("yjs-read-token", _) => "",

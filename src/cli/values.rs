@@ -71,6 +71,18 @@ pub(super) fn switch(text: &str) -> Result<bool, Complaint> {
     }
 }
 
+/// The name of a cookie (RFC 6265 §4.1.1), of the characters that nobody quotes.
+pub(super) fn cookie_name(text: &str) -> Result<String, Complaint> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if (1..=64).contains(&text.len()) && text.bytes().all(is_plain) {
+        return Ok(text.to_owned());
+    }
+    Err(Complaint::new(
+        format!("{text:?} is no name of a cookie"),
+        "give up to 64 letters, digits, -, _ or .",
+    ))
+}
+
 /// An IP address, or `localhost`.
 pub(super) fn host(text: &str) -> Result<IpAddr, Complaint> {
     if text == "localhost" {

@@ -213,6 +213,9 @@ pub struct Config {
     pub gallery: gallery::Config,
     /// Those of Yjs documents.
     pub yjs: yjs::Config,
+    /// The cookie in which clients of Engine.IO that poll are given their session id, for balancers
+    /// that keep a client with a server; none by default (specs: socketio §4).
+    pub sid_cookie: Option<String>,
 }
 
 /// Limits of a connection.

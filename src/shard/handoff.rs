@@ -80,7 +80,7 @@ impl<T: Transport> Shard<T> {
         };
         if is_engine {
             let open = self.attach_engine(index, door, Means::WebSocket);
-            self.push_frame(index, FrameKind::Text, open.as_bytes());
+            self.push_frame(index, FrameKind::Text, open.packet().as_bytes());
         }
         self.enter(index, protocol, key, Seat::new(), hello);
         if !unread.is_empty() {

@@ -17,6 +17,7 @@ use super::routes::{Route, route};
 use super::table::Table;
 use super::{Shard, sessions};
 use crate::admin;
+use crate::codec::http1::response::{BodyKind, write_head};
 use crate::codec::http1::{self, HEAD_BYTES_MAX, Request, response};
 use crate::codec::websocket::handshake;
 use crate::net::{Token, Transport};
@@ -332,10 +333,25 @@ impl<T: Transport> Shard<T> {
         content_type: &str,
         body: &[u8],
     ) {
+        let headers = [("Content-Type", content_type)];
+        let known = if content_type.is_empty() { &headers[..0] } else { &headers[..] };
+        self.answer_with(index, exchange, status, known, body);
+    }
+
+    /// The same with these headers.
+    pub(super) fn answer_with(
+        &mut self,
+        index: u32,
+        exchange: &mut Exchange,
+        status: u16,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) {
         let mut out = Vec::new();
-        response::write(&mut out, status, content_type, body, exchange.keep_alive);
-        if exchange.head_only {
-            out.truncate(out.len() - body.len());
+        let length = BodyKind::Length(body.len() as u64);
+        write_head(&mut out, status, headers, length, exchange.keep_alive);
+        if response::may_have_body(status) && !exchange.head_only {
+            out.extend_from_slice(body);
         }
         self.push_raw(index, &out);
         self.end_exchange(index, exchange);

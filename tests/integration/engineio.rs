@@ -22,9 +22,13 @@ const BAD_METHOD: &str = r#"{"code":2,"message":"Bad handshake method"}"#;
 const BAD_REQUEST: &str = r#"{"code":3,"message":"Bad request"}"#;
 
 fn start(shards: usize) -> Server {
+    start_with(shards, &[])
+}
+
+fn start_with(shards: usize, more: &[&str]) -> Server {
     let shards = shards.to_string();
     let arguments = ["--as", "conformance", "--in-memory", "--port", "0", "--shards", &shards];
-    Server::start_command(command(&arguments))
+    Server::start_command(command(&[&arguments, more].concat()))
 }
 
 /// A session of a client that polls.
@@ -169,6 +173,32 @@ fn bad_payloads() -> Vec<(&'static str, Vec<u8>)> {
     ];
     let texts = texts.into_iter().map(|(what, text)| (what, text.into_bytes()));
     texts.chain([("no UTF-8", b"42[\"\xFF\"]".to_vec())]).collect()
+}
+
+#[test]
+fn a_session_id_comes_in_a_cookie_if_that_is_set() {
+    let server = start_with(2, &["--sid-cookie", "io"]);
+    let open = |headers: &str| {
+        let target = format!("{CALM}?EIO=4&transport=polling");
+        Connection::open(server.address()).request("GET", &target, headers, b"")
+    };
+    let first = open("Origin: http://a.example\r\n");
+    let sid = first.text().split('"').nth(3).expect("a session id").to_owned();
+    let cookie = format!("io={sid}; Path=/; HttpOnly; SameSite=Lax");
+    assert_eq!(first.header("set-cookie"), Some(&*cookie));
+    // On the first answer only, and it is no key to anything.
+    let session = Session::connect(server.address(), CALM);
+    assert_eq!(session.post(b"40/custom,").header("set-cookie"), None);
+    assert_eq!(session.poll().header("set-cookie"), None);
+    let headers = format!("Cookie: {cookie}\r\n");
+    let other = open(&headers);
+    assert_ne!(other.header("set-cookie"), Some(&*cookie), "another session");
+    server.stop();
+    let server = start(1);
+    let target = format!("{CALM}?EIO=4&transport=polling");
+    let plain = Connection::open(server.address()).request("GET", &target, "", b"");
+    assert_eq!(plain.header("set-cookie"), None);
+    server.stop();
 }
 
 #[test]

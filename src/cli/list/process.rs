@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::{Default, GIB, Group, KIB, Setting, Takes};
 use crate::cli::settings::{Listener, RECEIVE_BUFFERS_MAX, SHARDS_MAX, Shards};
 use crate::cli::values::{
-    Complaint, address, bytes, duration, host, number, profile, switch, unknown,
+    Complaint, address, bytes, cookie_name, duration, host, number, profile, switch, unknown,
 };
 use crate::server::log::{Filter, Format};
 use crate::storage::journal::Sync;
@@ -120,6 +120,19 @@ pub(super) static SETTINGS: &[Setting] = &[
         apply: |draft, text| {
             let count = number(text, 1..=u64::from(RECEIVE_BUFFERS_MAX))?;
             draft.settings.receive_buffers = count as u16;
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "sid-cookie",
+        short: None,
+        group: Group::Serving,
+        takes: Takes::One("NAME"),
+        originals: &[],
+        default: Default::Told("none"),
+        doc: "Cookie that tells Socket.IO clients who poll their session id, for balancers to go by",
+        apply: |draft, text| {
+            draft.settings.sid_cookie = Some(cookie_name(text)?);
             Ok(())
         },
     },

@@ -25,8 +25,7 @@ use super::handoff::{Adoption, Reroute};
 use super::http::Exchange;
 use super::mesh::Item;
 use crate::codec::engineio::{self, Handshake, Means, Packet, Query, SECRET_BYTES, Sid};
-use crate::codec::http1::response::{BodyKind, write_head};
-use crate::codec::http1::{Request, response};
+use crate::codec::http1::Request;
 use crate::codec::websocket::NO_CODE;
 use crate::net::{Token, Transport};
 use crate::protocol::{EngineIo, Entrance, Message, Protocol, Wire};
@@ -70,6 +69,8 @@ pub(super) struct Form {
     origin: Option<String>,
     /// How the client would like it to be compressed.
     coding: Option<Coding>,
+    /// Value of `Set-Cookie`.
+    cookie: Option<String>,
 }
 
 /// A compression that clients know (RFC 9110 §8.4.1).
@@ -107,6 +108,7 @@ impl<T: Transport> Shard<T> {
         let form = Form {
             origin: settings.origins.allow(origin).map(str::to_owned),
             coding: Coding::wanted(request),
+            cookie: None,
         };
         if request.method == "OPTIONS" {
             self.skip_body_of(index, exchange, request);
@@ -125,7 +127,7 @@ impl<T: Transport> Shard<T> {
         }
         self.skip_body_of(index, exchange, request);
         let origin = settings.origins.allow(origin).map(str::to_owned);
-        let form = Form { origin, coding: None };
+        let form = Form { origin, ..Form::default() };
         self.refuse_engine(index, exchange, refusal, &form);
     }
 
@@ -189,7 +191,7 @@ impl<T: Transport> Shard<T> {
                     return Ok(());
                 }
                 self.skip_body_of(index, exchange, request);
-                self.open_polling(index, exchange, request, door, key, &form)?;
+                self.open_polling(index, exchange, request, door, key, form)?;
             }
         }
         Ok(())
@@ -230,7 +232,7 @@ impl<T: Transport> Shard<T> {
     }
 
     /// Makes a connection one of Engine.IO; what it is told first.
-    pub(super) fn attach_engine(&mut self, index: u32, door: Door, means: Means) -> String {
+    pub(super) fn attach_engine(&mut self, index: u32, door: Door, means: Means) -> Handshake {
         let settings = self.engine_settings(door.entrance);
         let payload_bytes_max = self.limits_of(door.protocol).message_bytes_max;
         let mut secret = [0; SECRET_BYTES];
@@ -248,7 +250,7 @@ impl<T: Transport> Shard<T> {
         if let Some(connection) = self.connections.get_mut(index) {
             connection.engine = Some(Box::new(Engine { settings, secret, polling, heartbeat }));
         }
-        handshake.packet()
+        handshake
     }
 
     fn find_engine(&self, sid: &Sid) -> Option<u32> {
@@ -363,24 +365,6 @@ impl<T: Transport> Shard<T> {
             None => self.answer_with(index, exchange, status, &headers, body),
         }
     }
-
-    fn answer_with(
-        &mut self,
-        index: u32,
-        exchange: &mut Exchange,
-        status: u16,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) {
-        let mut out = Vec::new();
-        let length = BodyKind::Length(body.len() as u64);
-        write_head(&mut out, status, headers, length, exchange.keep_alive);
-        if response::may_have_body(status) && !exchange.head_only {
-            out.extend_from_slice(body);
-        }
-        self.push_raw(index, &out);
-        self.end_exchange(index, exchange);
-    }
 }
 
 impl Engine {
@@ -402,7 +386,7 @@ impl Engine {
 
 impl Form {
     fn headers(&self) -> Vec<(&str, &str)> {
-        match self.origin.as_deref() {
+        let mut headers = match self.origin.as_deref() {
             None => Vec::new(),
             Some("*") => vec![("Access-Control-Allow-Origin", "*")],
             Some(origin) => vec![
@@ -410,7 +394,9 @@ impl Form {
                 ("Access-Control-Allow-Credentials", "true"),
                 ("Vary", "Origin"),
             ],
-        }
+        };
+        headers.extend(self.cookie.as_deref().map(|cookie| ("Set-Cookie", cookie)));
+        headers
     }
 }
 

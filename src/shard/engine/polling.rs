@@ -63,13 +63,13 @@ impl<T: Transport> Shard<T> {
         request: &Request<'_>,
         door: Door,
         key: String,
-        form: &Form,
+        mut form: Form,
     ) -> Served {
         let Some(connection) = self.connections.get(index) else { return Ok(()) };
         let listener = connection.listener;
         if self.connections.len() >= self.config.connections_max || self.draining {
             self.counters.refused.increment();
-            self.answer_engine(index, exchange, 503, TEXT, b"Try again later.", form);
+            self.answer_engine(index, exchange, 503, TEXT, b"Try again later.", &form);
             return Ok(());
         }
         let hello = self.hello(index, request);
@@ -83,7 +83,11 @@ impl<T: Transport> Shard<T> {
             self.drop_connection(member);
             return Err(engineio::Refusal::Forbidden);
         }
-        self.answer_engine(index, exchange, 200, TEXT, open.as_bytes(), form);
+        let name = &self.config.protocols.sid_cookie;
+        form.cookie = name
+            .as_ref()
+            .map(|name| format!("{name}={}; Path=/; HttpOnly; SameSite=Lax", open.sid));
+        self.answer_engine(index, exchange, 200, TEXT, open.packet().as_bytes(), &form);
         Ok(())
     }
 
