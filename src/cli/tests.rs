@@ -168,6 +168,10 @@ fn players_show_tokens_only_if_they_must() {
     let secret = [("JWT_SECRET", "s"), ("AUTH_COOKIE_NAME", "c"), ("CORS_ORIGIN", "http://a")];
     assert_eq!(settings("", &secret).comutiny.login, None);
     assert_eq!(settings("", &secret).comutiny.cors_origin, "http://a");
+    let accounts = settings("--comutiny-token-lifetime 1h", &secret).comutiny.accounts.unwrap();
+    assert_eq!((&*accounts.secret, &*accounts.cookie, accounts.token_s), ("s", "c", 3_600));
+    assert!(settings("--comutiny-accounts-max 0", &secret).comutiny.accounts.is_none());
+    assert!(settings("", &[]).comutiny.accounts.is_none());
     let login = settings("--comutiny-require-login", &secret).comutiny.login.unwrap();
     assert_eq!((&*login.secret, &*login.cookie, &*login.guest_prefix), ("s", "c", "guest-"));
     let stop = stop("--comutiny-require-login", &[]);

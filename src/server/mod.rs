@@ -33,6 +33,7 @@ use crate::shard::journaling::Journaling;
 use crate::shard::mesh::{Inbox, Item, Outlet, inbox};
 use crate::shard::routes::Profile;
 use crate::shard::{self, Links, Shard};
+use crate::storage::accounts;
 use crate::{protocol, storage};
 use clock::Clock;
 use recovery::Durable;
@@ -149,6 +150,7 @@ pub fn serve(options: Options, announce: impl FnOnce(&[SocketAddr])) -> Result<(
     watch_signals(notify.clone())?;
     let (addresses, sockets) = bind(&options.listeners, options.shards)?;
     let (peers, inboxes) = make_inboxes(options.shards)?;
+    let accounts = start_accounts(&options, &peers)?;
     let storage = start_storage(options.storage, &peers)?;
     let journalings = recovery::start(options.durable.as_ref(), &peers, options.clock)?;
     let launch = Launch {
@@ -168,6 +170,7 @@ pub fn serve(options: Options, announce: impl FnOnce(&[SocketAddr])) -> Result<(
         peers: peers.clone(),
         counters: (0..options.shards).map(|_| Counters::default()).collect(),
         storage: storage.clone(),
+        accounts,
         clock: options.clock,
         notify,
     };
@@ -240,6 +243,7 @@ struct Launch {
     peers: Vec<Outlet>,
     counters: Arc<[Counters]>,
     storage: storage::Client,
+    accounts: Option<accounts::Client>,
     clock: Clock,
     notify: Sender<Notice>,
 }
@@ -262,6 +266,7 @@ impl Launch {
             inbox,
             counters: Arc::clone(&self.counters),
             storage: self.storage.clone(),
+            accounts: self.accounts.clone(),
             journaling,
         };
         let (pool, clock, notify) = (self.receive_pool, self.clock, self.notify.clone());
@@ -375,6 +380,19 @@ fn start_storage(settings: storage::Settings, peers: &[Outlet]) -> Result<storag
         }
     })
     .map_err(|reason| Error::Process { what: "open the storage", reason })
+}
+
+/// Starts the thread of CoMutiNy's accounts, if there are to be any.
+fn start_accounts(options: &Options, peers: &[Outlet]) -> Result<Option<accounts::Client>, Error> {
+    let Some(settings) = &options.protocols.comutiny.accounts else { return Ok(None) };
+    let path = options.durable.as_ref().map(|durable| durable.data_dir.join("accounts/comutiny"));
+    let peers = peers.to_vec();
+    let started = accounts::spawn(path, settings.limits, move |shard, answer| {
+        if let Some(peer) = peers.get(shard) {
+            peer.send_waiting(Item::Account(answer));
+        }
+    });
+    started.map(Some).map_err(|reason| Error::Process { what: "open the accounts", reason })
 }
 
 fn watch_signals(notify: Sender<Notice>) -> Result<(), Error> {

@@ -176,6 +176,13 @@ impl<T: Transport> Shard<T> {
         self.submit(Owner::Connection(Token { index, generation }), 0, operation);
     }
 
+    /// What comes back with the answer to something that is asked for a connection.
+    pub(super) fn ticket_of(&self, index: u32) -> Ticket {
+        let generation = self.connections.get(index).map_or(0, |found| found.generation);
+        let owner = Owner::Connection(Token { index, generation }).pack();
+        Ticket { shard: self.config.index as u16, owner, number: 0 }
+    }
+
     /// Tells the storage something that is not answered.
     pub(super) fn tell_files(&mut self, operation: Operation) {
         self.submit(Owner::Connection(Token { index: u32::MAX, generation: 0 }), 0, operation);
@@ -248,6 +255,14 @@ fn refused(operation: Operation) -> Option<StorageOutcome> {
         Operation::Post { .. } => StorageOutcome::Posted(Err(busy())),
         Operation::PutAbort { .. } | Operation::GetClose { .. } => return None,
     })
+}
+
+/// The connection that something was asked for.
+pub(super) fn asker_of(ticket: Ticket) -> Option<Token> {
+    match Owner::unpack(ticket.owner) {
+        Owner::Connection(token) => Some(token),
+        Owner::Session { .. } => None,
+    }
 }
 
 /// Who asked the storage, packed into the ticket's 64 bits: sessions have the top bit set.

@@ -299,7 +299,7 @@ impl<T: Transport> Shard<T> {
             }
             State::Poll(poll) => self.abandon_engine(poll.member()),
             State::Post(post) => self.abandon_engine(post.member()),
-            State::Head | State::Asked => {}
+            State::Head | State::Asked | State::Visit(_) => {}
         }
     }
 

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use super::accounts::Visit;
 use super::connections::Phase;
 use super::engine::{Door, Poll, Post};
 use super::files::{Download, Upload};
@@ -53,6 +54,8 @@ pub(super) enum State {
     Poll(Box<Poll>),
     /// Receiving what a member says.
     Post(Box<Post>),
+    /// Receiving a wish about accounts, or waiting for what becomes of it.
+    Visit(Box<Visit>),
 }
 
 /// The HTTP side of a connection.
@@ -94,6 +97,7 @@ impl Exchange {
             State::Head => !self.input_ended,
             State::Upload(upload) => !self.input_ended && upload.wants_input(self.input.len()),
             State::Post(post) => !self.input_ended && post.wants_input(),
+            State::Visit(visit) => !self.input_ended && visit.wants_input(),
             // Only whether it is still there; one request ahead tells that, too.
             State::Poll(_) => !self.input_ended && self.input.is_empty(),
             State::Asked | State::Download(_) => false,
@@ -105,6 +109,7 @@ impl Exchange {
         match &self.state {
             State::Poll(_) => true,
             State::Post(post) => post.wants_input(),
+            State::Visit(visit) => visit.wants_input(),
             _ => false,
         }
     }
@@ -167,6 +172,7 @@ impl<T: Transport> Shard<T> {
                 State::Head => self.read_request(index, &mut exchange),
                 State::Upload(_) => self.feed_upload(index, &mut exchange),
                 State::Post(_) => self.feed_post(index, &mut exchange),
+                State::Visit(_) => self.feed_visit(index, &mut exchange),
                 State::Asked | State::Download(_) | State::Poll(_) => Step::Wait,
             };
             // An upgrade, or a refusal, has made something else of the connection.
@@ -266,6 +272,7 @@ impl<T: Transport> Shard<T> {
                 }
             }
             Route::File(path) => self.on_file_request(index, exchange, request, path),
+            Route::Account(page) => self.on_account_request(index, exchange, request, page),
             Route::Removable(protocol, key, what) if request.method == "DELETE" => {
                 self.skip_body_of(index, exchange, request);
                 self.on_removal(index, exchange, request, sessions::name(protocol, key), what);
@@ -319,9 +326,13 @@ impl<T: Transport> Shard<T> {
                 let about = About::Users(name.clone());
                 return self.ask_owner(index, exchange, &name, about, Form::plain("text/json"));
             }
-            _ => (404, TEXT, "There is nothing at this path.\n".to_owned()),
+            _ => return self.answer_nothing(index, exchange),
         };
         self.respond(index, exchange, status, content_type, body.as_bytes());
+    }
+
+    pub(super) fn answer_nothing(&mut self, index: u32, exchange: &mut Exchange) {
+        self.respond(index, exchange, 404, TEXT, b"There is nothing at this path.\n");
     }
 
     /// Answers a request in full.

@@ -41,6 +41,8 @@ pub enum Item<S = Socket> {
     },
     /// Blocking work was done.
     Storage(storage::Answer),
+    /// A wish about accounts was granted or not.
+    Account(storage::accounts::Answer),
     /// The journal was synced, or read.
     Journal(Done),
     /// Stop: accept no more, tell the members, and end when they are gone.

@@ -18,6 +18,7 @@
 //!
 //! Deliberately absent: locks, `.await` (only `run` has it), protocols' rules.
 
+mod accounts;
 mod connections;
 mod drain;
 mod effects;
@@ -103,6 +104,8 @@ pub struct Links<S> {
     pub counters: Arc<[Counters]>,
     /// Blocking file work.
     pub storage: storage::Client,
+    /// Who keeps CoMutiNy's accounts, if there are any.
+    pub accounts: Option<storage::accounts::Client>,
     /// What sessions record.
     pub journaling: journaling::Journaling,
 }
@@ -136,6 +139,7 @@ pub struct Shard<T: Transport> {
     passages: Passages<T::Socket>,
     counters: CountersOfShard,
     storage: storage::Client,
+    accounts: Option<storage::accounts::Client>,
     journaling: journaling::State,
     fallen: fallen::Fallen,
     /// Of each protocol that has had a session here.
@@ -227,6 +231,7 @@ impl<T: Transport> Shard<T> {
             passages,
             counters,
             storage: links.storage,
+            accounts: links.accounts,
             journaling,
             fallen: fallen::Fallen::default(),
             limits: Vec::new(),

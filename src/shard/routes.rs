@@ -1,5 +1,6 @@
 //! What a path means on a listener. Pure.
 
+use crate::protocol::comutiny::accounts::Page;
 use crate::protocol::{DropIn, Entrance, PROTOCOLS, Pages, Protocol, Wire, croquet, gallery};
 
 /// What a listener serves.
@@ -60,6 +61,8 @@ pub enum Route<'a> {
     /// Something that the session of this protocol and key knows and can remove; its name is still
     /// percent-encoded.
     Removable(&'static Protocol, &'static str, &'a str),
+    /// A page of CoMutiNy's accounts, if there are any.
+    Account(Page),
     /// What this server is.
     Home,
     /// Nothing is here, as an original says it.
@@ -113,8 +116,15 @@ fn common_page(path: &str) -> Route<'_> {
     match path {
         "/" => Route::Home,
         "/health" | "/healthz" | "/livez" | "/readyz" => Route::Health,
-        _ => numbers(path).or_else(|| files_and_users(path)).unwrap_or(Route::NotFound),
+        _ => numbers(path)
+            .or_else(|| files_and_users(path))
+            .or_else(|| account(path.strip_prefix("/comutiny")?))
+            .unwrap_or(Route::NotFound),
     }
+}
+
+fn account(path: &str) -> Option<Route<'_>> {
+    Page::at(path).map(Route::Account)
 }
 
 /// The first entrance that a path goes through.
@@ -137,7 +147,7 @@ fn may_poll(route: &Route<'_>) -> bool {
 fn comutiny_page(path: &str) -> Route<'_> {
     match path {
         "/health" => Route::Condition(Pages::Comutiny),
-        _ => numbers(path).unwrap_or(Route::NotFound),
+        _ => account(path).or_else(|| numbers(path)).unwrap_or(Route::NotFound),
     }
 }
 
@@ -273,7 +283,11 @@ mod tests {
         assert!(matches!(at("/health"), Route::Condition(Pages::Comutiny)));
         assert!(matches!(at("/stats"), Route::Stats));
         assert!(matches!(at("/metrics"), Route::Metrics));
-        for path in ["/", "/auth/me", "/sessions", "/files/a"] {
+        assert!(matches!(at("/auth/me"), Route::Account(Page::Me)));
+        let common = route(Profile::All, "/comutiny/auth/login", false);
+        assert!(matches!(common, Route::Account(Page::LogIn)));
+        assert!(matches!(route(Profile::All, "/auth/login", false), Route::NotFound));
+        for path in ["/", "/auth", "/sessions", "/files/a"] {
             assert!(matches!(at(path), Route::NotFound), "{path}");
         }
     }

@@ -72,6 +72,7 @@ impl<T: Transport> Shard<T> {
                 Item::Arrive(arrival) => self.arrive(*arrival),
                 Item::Tell(tell) => self.on_tell(*tell),
                 Item::Storage(answer) => self.on_storage(answer),
+                Item::Account(answer) => self.on_account_answer(answer),
                 Item::Ask(ask) => self.on_ask(ask),
                 Item::Answer { question, status, text } => self.on_answer(question, status, text),
                 Item::Journal(Done::Synced(synced)) => self.on_synced(synced),

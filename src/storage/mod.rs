@@ -1,5 +1,5 @@
-//! Files and records on disk (or in memory), behind one worker thread for the whole process, and the
-//! shards' [`journal`].
+//! Files and records on disk (or in memory), behind one worker thread for the whole process, the
+//! shards' [`journal`], and [`accounts`].
 //!
 //! But for appending to its journal a shard never touches a file: it submits a [`Request`] without
 //! waiting, and the worker hands an [`Answer`] to the function given to [`spawn`]. Posts to webhooks
@@ -13,6 +13,7 @@
 //!
 //! Deliberately absent: clocks, decisions about who may read or write, listing and deletion.
 
+pub mod accounts;
 mod backend;
 mod client;
 mod data_dir;

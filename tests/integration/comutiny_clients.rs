@@ -117,16 +117,29 @@ fn what_was_said_is_there_after_a_crash() {
     restart(Server::kill);
 }
 
-/// The server ends as `end` says and comes back, with another number of shards.
+#[test]
+fn accounts_play_as_whom_they_are() {
+    restart_with(
+        "accounts",
+        &["--comutiny-require-login", "--comutiny-jwt-secret", "s"],
+        Server::stop,
+    );
+}
+
 fn restart(end: fn(Server)) {
+    restart_with("restart", &[], end);
+}
+
+/// The server ends as `end` says and comes back, with another number of shards.
+fn restart_with(scenario: &str, arguments: &[&str], end: fn(Server)) {
     let Some(_turn) = clients::turn() else { return };
     for shards in [1, 2] {
-        let data = Scratch::new("comutiny-restart");
-        let server = start(&data, shards, &[]);
+        let data = Scratch::new(scenario);
+        let server = start(&data, shards, arguments);
         let port = server.address().port().to_string();
-        let again = || start(&data, 3 - shards, &["--port", &port]);
+        let again = || start(&data, 3 - shards, &[arguments, &["--port", &port]].concat());
         let at = at(&server);
-        stop(clients::run_with_restarts(&script("restart"), &at, server, end, again));
+        stop(clients::run_with_restarts(&script(scenario), &at, server, end, again));
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(unreachable_pub)] // one binary: what is pub is for its other modules
 #![allow(clippy::disallowed_methods)] // a process is watched from outside, where time passes
 
+mod accounts;
 mod comutiny_clients;
 mod crashes;
 mod croquet_bad_input;

@@ -1,12 +1,17 @@
 //! The settings of CoMutiNy's world.
 
 use super::{Default, GIB, Group, KIB, Setting, Takes, plain, secret};
-use crate::cli::values::{bytes, duration, number, switch};
+use crate::cli::values::{bytes, cookie_name, duration, number, switch};
 
 /// Longest that updates may wait, in milliseconds.
 const UPDATE_INTERVAL_MS_MAX: u64 = 1_000;
 /// Longest time in which a client may come back.
 const RECOVERY_MS_MAX: u64 = 3_600_000;
+
+/// Most accounts: all are in memory, at some 400 bytes each.
+const ACCOUNTS_MAX: u64 = 10_000_000;
+/// Longest that a token is in force, and shortest, in milliseconds.
+const TOKEN_MS: std::ops::RangeInclusive<u64> = 1_000..=super::YEAR_MS;
 
 /// In the order of the help.
 pub(super) static SETTINGS: &[Setting] = &[
@@ -175,7 +180,7 @@ pub(super) static SETTINGS: &[Setting] = &[
         takes: Takes::One("SECRET"),
         originals: &["JWT_SECRET"],
         default: Default::Told("none"),
-        doc: "What those tokens (JWT, HS256) are signed with",
+        doc: "What those tokens (JWT, HS256) are signed with; with it there are accounts under /auth",
         apply: |draft, text| {
             draft.comutiny_login.secret = secret(text)?;
             Ok(())
@@ -190,7 +195,60 @@ pub(super) static SETTINGS: &[Setting] = &[
         default: Default::Is("auth_token"),
         doc: "The cookie they come in, unless in an Authorization header",
         apply: |draft, text| {
-            draft.comutiny_login.cookie = plain(text)?;
+            draft.comutiny_login.cookie = cookie_name(text)?;
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "comutiny-accounts-max",
+        short: None,
+        group: Group::Comutiny,
+        takes: Takes::One("NUMBER"),
+        originals: &[],
+        default: Default::Is("100000"),
+        doc: "Most accounts that can be made; 0 for none, if tokens are made elsewhere",
+        apply: |draft, text| {
+            draft.comutiny_accounts.limits.accounts_max = number(text, 0..=ACCOUNTS_MAX)? as usize;
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "comutiny-logins-per-minute-max",
+        short: None,
+        group: Group::Comutiny,
+        takes: Takes::One("NUMBER"),
+        originals: &[],
+        default: Default::Is("60"),
+        doc: "Passwords that may be tried from one address in a minute, right or wrong",
+        apply: |draft, text| {
+            draft.comutiny_accounts.limits.tries_per_minute_max =
+                number(text, 1..=1_000_000)? as u32;
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "comutiny-token-lifetime",
+        short: None,
+        group: Group::Comutiny,
+        takes: Takes::One("DURATION"),
+        originals: &["JWT_EXPIRES_IN"],
+        default: Default::Is("7d"),
+        doc: "How long the tokens of accounts are in force",
+        apply: |draft, text| {
+            draft.comutiny_accounts.token_s = duration(text, TOKEN_MS)?.as_secs();
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "comutiny-secure-cookie",
+        short: None,
+        group: Group::Comutiny,
+        takes: Takes::Nothing,
+        originals: &[],
+        default: Default::Is("false"),
+        doc: "Let browsers send the cookie of accounts over HTTPS only: for use behind such a proxy",
+        apply: |draft, text| {
+            draft.comutiny_accounts.cookie_is_secure = switch(text)?;
             Ok(())
         },
     },

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use super::settings::{HOST, Listener, Profile, Settings};
 use super::values::Complaint;
-use crate::protocol::comutiny::Login;
+use crate::protocol::comutiny::{Accounts, Login};
 use crate::storage::FILES_BYTES_MAX_IN_MEMORY;
 
 /// One thing that can be set.
@@ -156,6 +156,7 @@ pub(super) struct Draft {
     data_dir: PathBuf,
     in_memory: bool,
     files_bytes_max: Option<u64>,
+    comutiny_accounts: Accounts,
     comutiny_login: Login,
     comutiny_requires_login: bool,
     gallery_api_key: Option<String>,
@@ -174,6 +175,7 @@ impl Draft {
             data_dir: PathBuf::new(),
             in_memory: false,
             files_bytes_max: None,
+            comutiny_accounts: Accounts::default(),
             comutiny_login: Login::default(),
             comutiny_requires_login: false,
             gallery_api_key: None,
@@ -194,6 +196,10 @@ impl Draft {
         settings.data_dir = (!self.in_memory).then_some(self.data_dir);
         let quota = if self.in_memory { FILES_BYTES_MAX_IN_MEMORY } else { FILES_BYTES_MAX };
         settings.files_bytes_max = self.files_bytes_max.unwrap_or(quota);
+        let Login { secret, cookie, .. } = self.comutiny_login.clone();
+        let are_accounts = !secret.is_empty() && self.comutiny_accounts.limits.accounts_max > 0;
+        settings.comutiny.accounts =
+            are_accounts.then_some(Accounts { secret, cookie, ..self.comutiny_accounts });
         settings.comutiny.login = self.comutiny_requires_login.then_some(self.comutiny_login);
         if self.gallery_requires_api_key {
             settings.gallery.api_key = Some(self.gallery_api_key.unwrap_or_default());

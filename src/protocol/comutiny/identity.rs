@@ -26,9 +26,8 @@ impl std::fmt::Debug for Login {
 /// asked.
 pub(super) fn subject(config: &Config, hello: &Hello, now_ms: u64) -> Option<Box<str>> {
     let login = config.login.as_ref()?;
-    let bearer = hello.authorization.as_deref().and_then(bearer);
-    let in_cookie = || cookie(hello.cookie.as_deref()?, &login.cookie);
-    let subject = jwt::verify(&login.secret, bearer.or_else(in_cookie)?, now_ms)?;
+    let token = token(&login.cookie, hello.authorization.as_deref(), hello.cookie.as_deref())?;
+    let subject = jwt::verify(&login.secret, token, now_ms)?;
     (1..=ID_BYTES_MAX).contains(&subject.len()).then_some(subject)
 }
 
@@ -37,6 +36,16 @@ pub(super) fn may_be(config: &Config, subject: Option<&str>, player_id: &str) ->
     let Some(login) = &config.login else { return true };
     let prefix = &login.guest_prefix;
     subject == Some(player_id) || !prefix.is_empty() && player_id.starts_with(prefix)
+}
+
+/// The token of a request, by its headers; that of `Authorization` counts first.
+pub(super) fn token<'a>(
+    cookie_name: &str,
+    authorization: Option<&'a str>,
+    cookies: Option<&'a str>,
+) -> Option<&'a str> {
+    let bearer = authorization.and_then(bearer);
+    bearer.or_else(|| cookie(cookies?, cookie_name))
 }
 
 fn bearer(header: &str) -> Option<&str> {

@@ -4,7 +4,7 @@
 //! Every client enters the one [`world`], which sends it a snapshot and then what changes: players
 //! ([`player`], [`metadata`]) and the [`chat`]. Avatars, the name of the world and its sprites are
 //! an operator's to give ([`avatars`]); who a client is, a token of its handshake may tell
-//! ([`identity`]).
+//! ([`identity`]), which it got elsewhere or for an account here ([`accounts`]).
 //!
 //! What clients send is cleaned as the original of the first document does it. Of its last version
 //! there is what existing clients can use and earlier ones do not notice: `alias`, `direction` and
@@ -21,9 +21,10 @@
 //!   kept: whoever plays them is gone with the process.
 //! - Updates of one player may replace each other, and nothing else.
 //!
-//! Deliberately absent: accounts (tokens are made elsewhere), bounds of the world (the original has
+//! Deliberately absent: bounds of the world (the original has
 //! none), and `sprites:atlasUpdated` (sprites change with the file they come from, at start).
 
+pub mod accounts;
 mod avatars;
 mod chat;
 mod fault;
@@ -44,6 +45,7 @@ use super::socketio::{self, Server};
 use super::{DropIn, EngineIo, Entrance, Limits, Machine, Open, Origins, Pages, Protocol};
 use crate::session::Close;
 
+pub use accounts::Accounts;
 pub use avatars::{Catalogue, CatalogueError, FILE_BYTES_MAX};
 pub use identity::Login;
 
@@ -92,6 +94,8 @@ pub struct Config {
     pub announce_disconnect: bool,
     /// What clients must show to play as somebody; without it everybody may be anybody.
     pub login: Option<Login>,
+    /// Accounts that clients make over HTTP; none if tokens are made elsewhere, or not at all.
+    pub accounts: Option<Accounts>,
     /// Origins whose pages may read what is answered to polls, separated by commas; `*` for any.
     pub cors_origin: String,
     /// What is known of the world.
@@ -116,6 +120,7 @@ impl Default for Config {
             speak_as_anybody: false,
             announce_disconnect: true,
             login: None,
+            accounts: None,
             cors_origin: "*".to_owned(),
             catalogue: Arc::default(),
             recovery_ms: 0,
@@ -151,8 +156,7 @@ pub static PROTOCOL: Protocol = Protocol {
 };
 
 fn engine_io(config: &super::Config) -> EngineIo {
-    let allowed = config.comutiny.cors_origin.split(',').map(|origin| origin.trim().to_owned());
-    EngineIo { origins: Origins { allowed: allowed.collect(), only: false }, ..EngineIo::default() }
+    EngineIo { origins: accounts::origins(&config.comutiny), ..EngineIo::default() }
 }
 
 fn session_key(_: &str) -> Result<String, Close> {

@@ -202,6 +202,7 @@ impl World {
                 inbox,
                 counters: counters.clone(),
                 storage: storage.client.clone(),
+                accounts: None,
                 journaling: journaling(index),
             };
             Shard::new(config, Memory::new(network.clone(), setup.chunk), links)

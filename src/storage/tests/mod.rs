@@ -21,10 +21,10 @@ const QUOTA: u64 = 2_500;
 const WALL_MS: u64 = 1_700_000_000_000;
 
 /// A directory of one test's own.
-struct Scratch(PathBuf);
+pub(super) struct Scratch(pub(super) PathBuf);
 
 impl Scratch {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("lockstep-storage-{}-{number}", std::process::id());
