@@ -384,3 +384,36 @@ fn a_process_that_may_not_use_io_uring_says_what_to_do() {
         assert!(!stderr.contains("panicked"), "{stderr}");
     }
 }
+
+#[test]
+fn an_account_that_cannot_be_written_is_none_and_hurts_no_other() {
+    let data = Scratch::new("accounts-full");
+    let start = || {
+        let arguments = ["--as", "comutiny", "--comutiny-jwt-secret", "s"];
+        Server::start_in(data.path(), 1, &arguments)
+    };
+    let server = start();
+    let ask = |server: &Server, page: &str, name: &str| {
+        let body = format!(r#"{{"username":"{name}","email":"{name}@x","password":"p"}}"#);
+        let path = format!("/auth/{page}");
+        let headers = "Content-Type: application/json\r\n";
+        Connection::open(server.address()).request("POST", &path, headers, body.as_bytes()).status
+    };
+    assert_eq!(ask(&server, "register", "before"), 201);
+    let file = data.path().join("accounts/comutiny");
+    let whole = std::fs::read(&file).expect("the file of accounts");
+    // Room for half a line: it is torn, and taken back.
+    limit(&server, Resource::Fsize, whole.len() as u64 + 100);
+    assert_eq!(ask(&server, "register", "torn"), 503);
+    assert_eq!(std::fs::read(&file).expect("the file of accounts"), whole);
+    assert_eq!((ask(&server, "login", "before"), ask(&server, "login", "torn")), (200, 401));
+    limit(&server, Resource::Fsize, None);
+    assert_eq!(ask(&server, "register", "after"), 201);
+    let log = server.stop_for_log();
+    // The limit holds for the file of the log, too: its line is cut.
+    assert!(log.contains("no account was made"), "{log}");
+    let server = start();
+    let known = ["before", "torn", "after"].map(|name| ask(&server, "login", name));
+    assert_eq!(known, [200, 401, 200]);
+    server.stop();
+}
