@@ -16,7 +16,7 @@
 //! | [`shard`] | everything a core owns; `shard/turn.rs` is where to begin |
 //! | [`net`] | the private io_uring of a shard; all unsafe code |
 //! | [`protocol`] | the protocols' state machines, and the one list of them |
-//! | [`storage`] | files and records, on a thread of their own, and the journal |
+//! | [`storage`] | files, blobs and records, on a thread of their own, and the journal |
 //! | [`admin`] | health, statistics, metrics |
 //! | [`session`] | what every session uses: history, outbox, effects, counters |
 //! | [`codec`] | bytes to values and back: HTTP/1.1, WebSocket, Engine.IO, Socket.IO, JSON, Yjs, journal records |

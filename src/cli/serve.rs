@@ -86,6 +86,7 @@ fn options(
             place,
             file_bytes_max: settings.file_bytes_max,
             files_bytes_max: settings.files_bytes_max,
+            blobs_bytes_max: settings.blobs_bytes_max,
         },
         durable: settings
             .data_dir

@@ -132,6 +132,8 @@ pub struct Settings {
     pub file_bytes_max: u64,
     /// All files of the file server together, in bytes.
     pub files_bytes_max: u64,
+    /// All blobs of sessions together, in bytes.
+    pub blobs_bytes_max: u64,
     /// How log lines look.
     pub log_format: Format,
     /// Which log lines are written.

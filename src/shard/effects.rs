@@ -250,6 +250,8 @@ fn refused(operation: Operation) -> Option<StorageOutcome> {
         Operation::GetOpen { .. } => StorageOutcome::Opened(Err(error)),
         Operation::GetRead { buffer, .. } => StorageOutcome::Read { result: Err(error), buffer },
         Operation::Stat { .. } => StorageOutcome::Stat(Err(error)),
+        Operation::GetRange { .. } => StorageOutcome::Range(Err(error)),
+        Operation::Remove { .. } => StorageOutcome::Removed(Err(error)),
         Operation::Load { .. } => StorageOutcome::Loaded(Err(busy())),
         Operation::Store { record, .. } => StorageOutcome::Stored { record, result: Err(busy()) },
         Operation::Post { .. } => StorageOutcome::Posted(Err(busy())),

@@ -9,7 +9,7 @@ use crate::codec::http1::response::{BodyKind, write_head};
 use crate::codec::http1::{BodyLength, BodyReader, Request};
 use crate::net::{Token, Transport};
 use crate::storage::{
-    Committed, FileError, HandleId, Metadata, Opened, Operation, Outcome, UploadId,
+    Area, Committed, FileError, HandleId, Metadata, Opened, Operation, Outcome, UploadId,
 };
 
 /// Bytes handed to the storage at once, and buffered on top while it works.
@@ -148,7 +148,7 @@ impl<T: Transport> Shard<T> {
             complete: false,
             committing: false,
         }));
-        self.ask_files(index, Operation::PutBegin { path, length_hint });
+        self.ask_files(index, Operation::PutBegin { area: Area::Files, path, length_hint });
     }
 
     fn refuse_size(&mut self, index: u32, exchange: &mut Exchange) {
@@ -206,9 +206,9 @@ impl<T: Transport> Shard<T> {
     ) {
         exchange.deadline = self.now.at + PROGRESS_MAX;
         let operation = if exchange.head_only {
-            Operation::Stat { path: path.clone() }
+            Operation::Stat { area: Area::Files, path: path.clone() }
         } else {
-            Operation::GetOpen { path: path.clone() }
+            Operation::GetOpen { area: Area::Files, path: path.clone() }
         };
         exchange.state = State::Download(Box::new(Download {
             path,
@@ -270,7 +270,11 @@ impl<T: Transport> Shard<T> {
                     exchange.keep_alive = false;
                     shard.end_exchange(index, exchange);
                 }
-                Outcome::Loaded(_) | Outcome::Stored { .. } | Outcome::Posted(_) => {}
+                Outcome::Range(_)
+                | Outcome::Removed(_)
+                | Outcome::Loaded(_)
+                | Outcome::Stored { .. }
+                | Outcome::Posted(_) => {}
             }
         });
     }

@@ -1,7 +1,7 @@
 //! Where bytes are kept: what disk and memory have in common.
 
 use super::names::FilePath;
-use super::request::{FileError, Metadata};
+use super::request::{Area, FileError, Metadata};
 use crate::session::effects::RecordName;
 
 /// Keeps files and records. Limits are the [`super::store::Store`]'s business, save those of the
@@ -12,14 +12,14 @@ pub(super) trait Backend {
     /// A file opened for reading.
     type Handle;
 
-    /// Bytes of all files. May take its time: it is asked once.
-    fn files_bytes(&self) -> u64;
+    /// Bytes of all files of an area. May take its time: it is asked once.
+    fn bytes(&self, area: Area) -> u64;
 
     /// The file's length if there is one; an error if something else is in its place or above it.
     fn length(&self, path: &FilePath) -> Result<Option<u64>, FileError>;
 
-    /// Begins an upload.
-    fn begin(&mut self) -> Result<Self::Upload, FileError>;
+    /// Begins an upload, to be put somewhere in this area.
+    fn begin(&mut self, area: Area) -> Result<Self::Upload, FileError>;
 
     /// Appends to an upload.
     fn append(&mut self, upload: &mut Self::Upload, bytes: &[u8]) -> Result<(), FileError>;
@@ -29,6 +29,9 @@ pub(super) trait Backend {
 
     /// Forgets an upload.
     fn abort(&mut self, upload: Self::Upload);
+
+    /// Removes a file, if there is one.
+    fn remove(&mut self, path: &FilePath) -> Result<(), FileError>;
 
     /// Opens a file.
     fn open(&self, path: &FilePath) -> Result<(Self::Handle, Metadata), FileError>;

@@ -1,9 +1,11 @@
-//! Files and records in the data directory.
+//! Files, blobs and records in the data directory.
 //!
 //! ```text
 //! lock  format            see data_dir
 //! files/content/…         the files, by their paths
 //! files/incoming/<n>      uploads under way; emptied at start
+//! blobs/content/…         the blobs, by their protocols and ids
+//! blobs/incoming/<n>      those that are being written; emptied at start
 //! records/<namespace>/…   the records, by their encoded names
 //! ```
 
@@ -16,7 +18,7 @@ use std::time::UNIX_EPOCH;
 use super::backend::Backend;
 use super::data_dir::DataDir;
 use super::names::{FilePath, record_path};
-use super::request::{FileError, Metadata};
+use super::request::{Area, FileError, Metadata};
 use super::{durable, record};
 use crate::session::effects::RecordName;
 
@@ -25,11 +27,17 @@ const SCAN_PROGRESS_FILES: u64 = 100_000;
 
 /// Keeps everything in a data directory.
 pub(super) struct Disk {
-    content: PathBuf,
-    incoming: PathBuf,
+    files: Tree,
+    blobs: Tree,
     records: PathBuf,
     uploads: u64,
     _data_dir: DataDir,
+}
+
+/// The directories of an area.
+struct Tree {
+    content: PathBuf,
+    incoming: PathBuf,
 }
 
 /// An upload under way.
@@ -41,38 +49,51 @@ pub(super) struct Upload {
 impl Disk {
     /// Prepares the directories, and forgets uploads that a former process did not end.
     pub(super) fn open(data_dir: DataDir) -> Result<Self, String> {
-        let files = data_dir.path().join("files");
-        let disk = Self {
-            content: files.join("content"),
-            incoming: files.join("incoming"),
-            records: data_dir.path().join("records"),
-            uploads: 0,
-            _data_dir: data_dir,
-        };
-        match fs::remove_dir_all(&disk.incoming) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(described(&disk.incoming, &error));
-            }
-            _ => {}
+        let files = Tree::open(data_dir.path().join("files"))?;
+        let blobs = Tree::open(data_dir.path().join("blobs"))?;
+        let records = data_dir.path().join("records");
+        create(&records)?;
+        Ok(Self { files, blobs, records, uploads: 0, _data_dir: data_dir })
+    }
+
+    fn area(&self, area: Area) -> &Tree {
+        match area {
+            Area::Files => &self.files,
+            Area::Blobs => &self.blobs,
         }
-        for path in [&disk.content, &disk.incoming, &disk.records] {
-            durable::create_directories(path).map_err(|error| described(path, &error))?;
-        }
-        Ok(disk)
     }
 
     fn place(&self, path: &FilePath) -> PathBuf {
-        self.content.join(path.as_path())
+        self.area(path.area()).content.join(path.as_path())
     }
+}
+
+impl Tree {
+    fn open(path: PathBuf) -> Result<Self, String> {
+        let tree = Self { content: path.join("content"), incoming: path.join("incoming") };
+        match fs::remove_dir_all(&tree.incoming) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(described(&tree.incoming, &error));
+            }
+            _ => {}
+        }
+        create(&tree.content)?;
+        create(&tree.incoming)?;
+        Ok(tree)
+    }
+}
+
+fn create(path: &Path) -> Result<(), String> {
+    durable::create_directories(path).map_err(|error| described(path, &error))
 }
 
 impl Backend for Disk {
     type Upload = Upload;
     type Handle = (File, PathBuf);
 
-    fn files_bytes(&self) -> u64 {
+    fn bytes(&self, area: Area) -> u64 {
         let (mut files, mut bytes) = (0, 0);
-        let mut directories = vec![self.content.clone()];
+        let mut directories = vec![self.area(area).content.clone()];
         while let Some(directory) = directories.pop() {
             let entries =
                 fs::read_dir(&directory).and_then(Iterator::collect::<io::Result<Vec<_>>>);
@@ -102,9 +123,9 @@ impl Backend for Disk {
         }
     }
 
-    fn begin(&mut self) -> Result<Upload, FileError> {
+    fn begin(&mut self, area: Area) -> Result<Upload, FileError> {
         self.uploads += 1;
-        let path = self.incoming.join(self.uploads.to_string());
+        let path = self.area(area).incoming.join(self.uploads.to_string());
         let file = File::create_new(&path).map_err(|error| refused(&path, &error))?;
         Ok(Upload { file, path })
     }
@@ -133,6 +154,14 @@ impl Backend for Disk {
         if let Err(error) = fs::remove_file(&upload.path) {
             let path = upload.path.display();
             log::warn!(scope = "storage", event = "abort", path:%; "cannot remove an upload: {error}");
+        }
+    }
+
+    fn remove(&mut self, path: &FilePath) -> Result<(), FileError> {
+        let place = self.place(path);
+        match fs::remove_file(&place) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(refused(&place, &error)),
+            _ => Ok(()),
         }
     }
 

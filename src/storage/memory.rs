@@ -7,17 +7,20 @@ use bytes::Bytes;
 use super::backend::Backend;
 use super::names::{FilePath, record_path};
 use super::quota::{Quota, RECORDS_BYTES_MAX_IN_MEMORY};
-use super::request::{FileError, Metadata};
+use super::request::{Area, FileError, Metadata};
 use super::worker::WallMs;
 use crate::session::effects::RecordName;
 
 /// Keeps everything in memory.
 pub(super) struct Memory {
-    files: BTreeMap<String, File>,
+    files: Files,
+    blobs: Files,
     records: BTreeMap<std::path::PathBuf, Vec<u8>>,
     records_quota: Quota,
     wall_ms: WallMs,
 }
+
+type Files = BTreeMap<String, File>;
 
 struct File {
     bytes: Bytes,
@@ -34,17 +37,32 @@ impl Memory {
     /// Nothing yet. `wall_ms` dates the files.
     pub(super) fn new(wall_ms: WallMs) -> Self {
         let records_quota = Quota::new(RECORDS_BYTES_MAX_IN_MEMORY, 0);
-        Self { files: BTreeMap::new(), records: BTreeMap::new(), records_quota, wall_ms }
+        let (files, blobs) = (Files::new(), Files::new());
+        Self { files, blobs, records: BTreeMap::new(), records_quota, wall_ms }
+    }
+
+    fn area(&self, area: Area) -> &Files {
+        match area {
+            Area::Files => &self.files,
+            Area::Blobs => &self.blobs,
+        }
+    }
+
+    fn area_mut(&mut self, area: Area) -> &mut Files {
+        match area {
+            Area::Files => &mut self.files,
+            Area::Blobs => &mut self.blobs,
+        }
     }
 
     fn file(&self, path: &FilePath) -> Result<&File, FileError> {
-        self.files.get(path.as_str()).ok_or(FileError::NotFound)
+        self.area(path.area()).get(path.as_str()).ok_or(FileError::NotFound)
     }
 
     /// Whether files were put below this path.
-    fn is_directory(&self, path: &str) -> bool {
-        let below = format!("{path}/");
-        let first = self.files.range(below.clone()..).next();
+    fn is_directory(&self, path: &FilePath) -> bool {
+        let below = format!("{}/", path.as_str());
+        let first = self.area(path.area()).range(below.clone()..).next();
         first.is_some_and(|(found, _)| found.starts_with(&below))
     }
 }
@@ -53,19 +71,20 @@ impl Backend for Memory {
     type Upload = Vec<u8>;
     type Handle = Bytes;
 
-    fn files_bytes(&self) -> u64 {
-        self.files.values().map(|file| file.bytes.len() as u64).sum()
+    fn bytes(&self, area: Area) -> u64 {
+        self.area(area).values().map(|file| file.bytes.len() as u64).sum()
     }
 
     fn length(&self, path: &FilePath) -> Result<Option<u64>, FileError> {
-        let blocked = path.directories().any(|directory| self.files.contains_key(directory));
-        if blocked || self.is_directory(path.as_str()) {
+        let files = self.area(path.area());
+        let blocked = path.directories().any(|directory| files.contains_key(directory));
+        if blocked || self.is_directory(path) {
             return Err(FileError::Conflict { path: path.as_str().to_owned() });
         }
-        Ok(self.files.get(path.as_str()).map(|file| file.bytes.len() as u64))
+        Ok(files.get(path.as_str()).map(|file| file.bytes.len() as u64))
     }
 
-    fn begin(&mut self) -> Result<Vec<u8>, FileError> {
+    fn begin(&mut self, _: Area) -> Result<Vec<u8>, FileError> {
         Ok(Vec::new())
     }
 
@@ -77,12 +96,17 @@ impl Backend for Memory {
     fn commit(&mut self, upload: Vec<u8>, path: &FilePath) -> Result<(), FileError> {
         let bytes = Bytes::from(upload.into_boxed_slice());
         let file = File { bytes, modified_ms: (self.wall_ms)() };
-        self.files.insert(path.as_str().to_owned(), file);
+        self.area_mut(path.area()).insert(path.as_str().to_owned(), file);
         Ok(())
     }
 
     fn abort(&mut self, upload: Vec<u8>) {
         drop(upload);
+    }
+
+    fn remove(&mut self, path: &FilePath) -> Result<(), FileError> {
+        self.area_mut(path.area()).remove(path.as_str());
+        Ok(())
     }
 
     fn open(&self, path: &FilePath) -> Result<(Bytes, Metadata), FileError> {

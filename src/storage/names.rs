@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::request::FileError;
+use super::request::{Area, FileError};
 use crate::session::effects::RecordName;
 
 /// Longest path of a file, in bytes.
@@ -17,28 +17,36 @@ const RECORD_SEGMENT_BYTES_MAX: usize = 200;
 /// Ending of a record's file. Names never hold a dot, so no directory has it.
 const RECORD_ENDING: &str = ".rec";
 
-/// A relative path of a file that stays where files are kept: no part of it is empty, `.` or `..`,
-/// and none holds a control character.
+/// An area and a relative path of a file that stays in it: no part of it is empty, `.` or `..`, and
+/// none holds a control character.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct FilePath(String);
+pub(super) struct FilePath {
+    area: Area,
+    path: String,
+}
 
 impl FilePath {
-    pub(super) fn parse(path: String) -> Result<Self, FileError> {
+    pub(super) fn parse(area: Area, path: String) -> Result<Self, FileError> {
         let fits = path.len() <= FILE_PATH_BYTES_MAX;
-        if fits && path.split('/').all(is_plain) { Ok(Self(path)) } else { Err(FileError::BadPath) }
+        let is_path = fits && path.split('/').all(is_plain);
+        if is_path { Ok(Self { area, path }) } else { Err(FileError::BadPath) }
+    }
+
+    pub(super) fn area(&self) -> Area {
+        self.area
     }
 
     pub(super) fn as_str(&self) -> &str {
-        &self.0
+        &self.path
     }
 
     pub(super) fn as_path(&self) -> &Path {
-        Path::new(&self.0)
+        Path::new(&self.path)
     }
 
     /// The directories above it, outermost first: `a`, `a/b` for `a/b/c`.
     pub(super) fn directories(&self) -> impl Iterator<Item = &str> {
-        self.0.match_indices('/').map(|(at, _)| &self.0[..at])
+        self.path.match_indices('/').map(|(at, _)| &self.path[..at])
     }
 }
 
@@ -114,14 +122,18 @@ mod tests {
         path.to_str().unwrap().to_owned()
     }
 
+    fn parse(path: &str) -> Result<FilePath, FileError> {
+        FilePath::parse(Area::Files, path.to_owned())
+    }
+
     #[test]
     fn a_file_path_cannot_leave_its_directory() {
         for bad in ["", "/", "/a", "a/", "a//b", ".", "..", "../a", "a/../b", "a/.", "a\0b", "a\nb"]
         {
-            assert_eq!(FilePath::parse(bad.to_owned()), Err(FileError::BadPath), "{bad:?}");
+            assert_eq!(parse(bad), Err(FileError::BadPath), "{bad:?}");
         }
         for good in ["a", "a/b/c", "...", ".a", "a..b/c", "é/%2e", "a\\b", "a b"] {
-            assert!(FilePath::parse(good.to_owned()).is_ok(), "{good:?}");
+            assert!(parse(good).is_ok(), "{good:?}");
         }
     }
 
@@ -129,15 +141,15 @@ mod tests {
     fn long_file_paths_are_refused() {
         let longest = vec!["a".repeat(204); 5].join("/");
         assert_eq!(longest.len(), FILE_PATH_BYTES_MAX);
-        assert!(FilePath::parse(longest.clone()).is_ok());
-        assert!(FilePath::parse(format!("{longest}a")).is_err());
-        assert!(FilePath::parse("a".repeat(SEGMENT_BYTES_MAX)).is_ok());
-        assert!(FilePath::parse("a".repeat(SEGMENT_BYTES_MAX + 1)).is_err());
+        assert!(parse(&longest).is_ok());
+        assert!(parse(&format!("{longest}a")).is_err());
+        assert!(parse(&"a".repeat(SEGMENT_BYTES_MAX)).is_ok());
+        assert!(parse(&"a".repeat(SEGMENT_BYTES_MAX + 1)).is_err());
     }
 
     #[test]
     fn directories_are_named_from_the_outside_in() {
-        let path = FilePath::parse("a/b/c".to_owned()).unwrap();
+        let path = parse("a/b/c").unwrap();
         assert_eq!(path.directories().collect::<Vec<_>>(), ["a", "a/b"]);
     }
 

@@ -2,6 +2,8 @@
 
 /// Default quota of all files with `--in-memory`, in bytes.
 pub const FILES_BYTES_MAX_IN_MEMORY: u64 = 256 << 20;
+/// Quota of all blobs with `--in-memory`, in bytes.
+pub const BLOBS_BYTES_MAX_IN_MEMORY: u64 = 256 << 20;
 /// Quota of all records with `--in-memory`, in bytes. On disk they have none.
 pub const RECORDS_BYTES_MAX_IN_MEMORY: u64 = 64 << 20;
 

@@ -21,6 +21,15 @@ pub struct UploadId(pub(super) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HandleId(pub(super) u64);
 
+/// What files are: each kind has a directory and a quota of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Area {
+    /// Those of the file server.
+    Files,
+    /// Blobs of sessions. No request over HTTP reaches them.
+    Blobs,
+}
+
 /// One thing to do.
 #[derive(Debug)]
 pub struct Request {
@@ -37,6 +46,8 @@ pub struct Request {
 pub enum Operation {
     /// Begins an upload; answered by [`Outcome::Begun`].
     PutBegin {
+        /// What the path is one of.
+        area: Area,
         /// Relative path, percent-decoded.
         path: String,
         /// The file's length in bytes if it is known: then the quota is checked at once.
@@ -63,6 +74,8 @@ pub enum Operation {
     /// Opens a file for reading; answered by [`Outcome::Opened`]. Replacing the file later does
     /// not change what the handle reads.
     GetOpen {
+        /// What the path is one of.
+        area: Area,
         /// Relative path, percent-decoded.
         path: String,
     },
@@ -84,7 +97,28 @@ pub enum Operation {
     },
     /// Asks for length and time of a file; answered by [`Outcome::Stat`].
     Stat {
+        /// What the path is one of.
+        area: Area,
         /// Relative path, percent-decoded.
+        path: String,
+    },
+    /// Reads a part of a file at once; answered by [`Outcome::Range`].
+    GetRange {
+        /// What the path is one of.
+        area: Area,
+        /// Relative path.
+        path: String,
+        /// Where to begin, in bytes from the file's start.
+        offset: u64,
+        /// How many bytes to read, at most [`super::RANGE_BYTES_MAX`].
+        len: u64,
+    },
+    /// Removes a file; answered by [`Outcome::Removed`]. Whoever reads from it reads on. It need
+    /// not stay away if the machine fails right after that.
+    Remove {
+        /// What the path is one of.
+        area: Area,
+        /// Relative path.
         path: String,
     },
     /// Reads records; answered by [`Outcome::Loaded`].
@@ -142,6 +176,10 @@ pub enum Outcome {
     },
     /// Of `Stat`.
     Stat(Result<Metadata, FileError>),
+    /// Of `GetRange`: exactly the bytes read, fewer than asked for only at the file's end.
+    Range(Result<Vec<u8>, FileError>),
+    /// Of `Remove`: success also if there was no such file.
+    Removed(Result<(), FileError>),
     /// Of `Load`: content in the order asked for, `None` for a record that does not exist.
     Loaded(Result<Vec<Option<Vec<u8>>>, String>),
     /// Of `Store`.
@@ -210,6 +248,12 @@ pub enum FileError {
         /// The limit in force.
         files_bytes_max: u64,
     },
+    /// All blobs together would exceed their quota.
+    #[error("all blobs together may have {blobs_bytes_max} bytes: no room")]
+    BlobsFull {
+        /// The limit in force.
+        blobs_bytes_max: u64,
+    },
     /// The disk is full.
     #[error("{path}: no space left on the disk")]
     DiskFull {
@@ -251,7 +295,10 @@ impl FileError {
             Self::NotFound => 404,
             Self::Conflict { .. } => 409,
             Self::TooLarge { .. } => 413,
-            Self::Full { .. } | Self::DiskFull { .. } | Self::SizeLimit { .. } => 507,
+            Self::Full { .. }
+            | Self::BlobsFull { .. }
+            | Self::DiskFull { .. }
+            | Self::SizeLimit { .. } => 507,
             Self::TooMany => 503,
             Self::Gone | Self::Io { .. } | Self::Internal => 500,
         }

@@ -13,7 +13,7 @@ use super::disk::Disk;
 use super::memory::Memory;
 use super::post::post;
 use super::request::{Answer, FileError, Operation, Outcome, Request};
-use super::store::{HANDLES_MAX, Store, UPLOADS_MAX};
+use super::store::{HANDLES_MAX, Limits, Store, UPLOADS_MAX};
 
 /// Reads the wall clock, in milliseconds since the Unix epoch.
 pub type WallMs = Box<dyn Fn() -> u64 + Send>;
@@ -34,6 +34,8 @@ pub struct Settings {
     pub file_bytes_max: u64,
     /// Bytes of all files together.
     pub files_bytes_max: u64,
+    /// Bytes of all blobs together.
+    pub blobs_bytes_max: u64,
 }
 
 /// Starts the storage's threads. They end when the last clone of the client is dropped.
@@ -49,18 +51,19 @@ pub fn spawn(
     let (work, works) = bounded(REQUESTS_QUEUED_MAX);
     let (releases, released) = bounded(UPLOADS_MAX + HANDLES_MAX);
     let (posts, posted) = bounded(POSTS_QUEUED_MAX);
-    let (file_max, files_max) = (settings.file_bytes_max, settings.files_bytes_max);
+    let Settings { place, file_bytes_max, files_bytes_max, blobs_bytes_max } = settings;
+    let limits = Limits { file_bytes_max, files_bytes_max, blobs_bytes_max };
     let replies = Arc::clone(&reply);
-    match settings.place {
+    match place {
         Place::Disk(data_dir) => {
             let disk = Disk::open(data_dir)?;
             start("storage", move || {
-                serve(Store::new(disk, file_max, files_max), &works, &released, &replies);
+                serve(Store::new(disk, limits), &works, &released, &replies);
             })?;
         }
         Place::Memory(wall_ms) => start("storage", move || {
             let memory = Memory::new(wall_ms);
-            serve(Store::new(memory, file_max, files_max), &works, &released, &replies);
+            serve(Store::new(memory, limits), &works, &released, &replies);
         })?,
     }
     start("webhooks", move || serve_posts(&posted, &reply))?;
@@ -146,6 +149,8 @@ fn fault_of(operation: &Operation) -> Option<Outcome> {
         Operation::GetOpen { .. } => Outcome::Opened(Err(fault)),
         Operation::GetRead { .. } => Outcome::Read { result: Err(fault), buffer: Vec::new() },
         Operation::Stat { .. } => Outcome::Stat(Err(fault)),
+        Operation::GetRange { .. } => Outcome::Range(Err(fault)),
+        Operation::Remove { .. } => Outcome::Removed(Err(fault)),
         Operation::Load { .. } => Outcome::Loaded(Err(text)),
         Operation::Store { record, .. } => {
             Outcome::Stored { record: record.clone(), result: Err(text) }

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use super::settings::{HOST, Listener, Profile, Settings};
 use super::values::Complaint;
 use crate::protocol::comutiny::{Accounts, Login};
-use crate::storage::FILES_BYTES_MAX_IN_MEMORY;
+use crate::storage::{BLOBS_BYTES_MAX_IN_MEMORY, FILES_BYTES_MAX_IN_MEMORY};
 
 /// One thing that can be set.
 #[derive(Debug)]
@@ -138,6 +138,8 @@ pub(super) const EXCLUSIVE: &[(&[&str], &[&str])] =
 
 /// Quota of all files on disk, in bytes.
 const FILES_BYTES_MAX: u64 = 10 << 30;
+/// Quota of all blobs on disk, in bytes.
+const BLOBS_BYTES_MAX: u64 = 10 << 30;
 const SECRET_BYTES_MAX: usize = 512;
 /// Longest path, name or origin, in bytes.
 const PLAIN_BYTES_MAX: usize = 4096;
@@ -194,8 +196,13 @@ impl Draft {
             settings.listeners.push(Listener { profile, address });
         }
         settings.data_dir = (!self.in_memory).then_some(self.data_dir);
-        let quota = if self.in_memory { FILES_BYTES_MAX_IN_MEMORY } else { FILES_BYTES_MAX };
-        settings.files_bytes_max = self.files_bytes_max.unwrap_or(quota);
+        let (files, blobs) = if self.in_memory {
+            (FILES_BYTES_MAX_IN_MEMORY, BLOBS_BYTES_MAX_IN_MEMORY)
+        } else {
+            (FILES_BYTES_MAX, BLOBS_BYTES_MAX)
+        };
+        settings.files_bytes_max = self.files_bytes_max.unwrap_or(files);
+        settings.blobs_bytes_max = blobs;
         let Login { secret, cookie, .. } = self.comutiny_login.clone();
         let are_accounts = !secret.is_empty() && self.comutiny_accounts.limits.accounts_max > 0;
         settings.comutiny.accounts =

@@ -153,6 +153,7 @@ impl Storage {
             place: storage::Place::Memory(Box::new(|| EPOCH_MS)),
             file_bytes_max: 1 << 20,
             files_bytes_max: 8 << 20,
+            blobs_bytes_max: 16 << 20,
         };
         let answer = move |shard, answer| drop(reply.send((shard, answer)));
         let client = storage::spawn(settings, answer).expect("threads can be started");

@@ -14,14 +14,38 @@ fn what_was_committed_outlives_the_process_and_is_counted() {
         store.do_store(&["a"], b"1").unwrap();
         let upload = store.do_begin("h", None).unwrap();
         store.do_chunk(upload, &[3; 100]).unwrap();
-        assert_eq!(scratch.incoming(), 1);
+        assert_eq!(scratch.incoming("files"), 1);
     }
     let mut store = scratch.disk();
-    assert_eq!(scratch.incoming(), 0, "left over uploads are removed");
-    assert_eq!(store.used_and_reserved(), (1_600, 0));
+    assert_eq!(scratch.incoming("files"), 0, "left over uploads are removed");
+    assert_eq!(store.used_and_reserved(Area::Files), (1_600, 0));
     assert_eq!(store.do_get("a/f").unwrap(), [1; 700]);
     assert_eq!(store.do_load(&[&["a"]]), Ok(vec![Some(b"1".to_vec())]));
     assert_eq!(store.do_begin("i", Some(901)), Err(FileError::Full { files_bytes_max: QUOTA }));
+}
+
+#[test]
+fn blobs_outlive_the_process_and_what_was_half_written_does_not() {
+    let scratch = Scratch::new();
+    {
+        let mut store = scratch.disk();
+        store.do_put_in(Area::Blobs, "talk/ab/abc", &[1; 700]).unwrap();
+        store.do_put_in(Area::Blobs, "talk/ab/abd", &[1; 400]).unwrap();
+        store.do_remove(Area::Blobs, "talk/ab/abd").unwrap();
+        store.do_put("f", &[2; 900]).unwrap();
+        let torn = store.do_begin_in(Area::Blobs, "talk/x", None).unwrap();
+        store.do_chunk(torn, &[3; 100]).unwrap();
+        assert_eq!((scratch.incoming("blobs"), scratch.incoming("files")), (1, 0));
+        assert!(scratch.0.join("blobs/content/talk/ab/abc").is_file());
+    }
+    let mut store = scratch.disk();
+    assert_eq!(scratch.incoming("blobs"), 0, "what is torn is removed");
+    assert_eq!(store.used_and_reserved(Area::Blobs), (700, 0));
+    assert_eq!(store.used_and_reserved(Area::Files), (900, 0));
+    assert_eq!(store.do_range(Area::Blobs, "talk/ab/abc", 0, 1_000).unwrap(), [1; 700]);
+    assert_eq!(store.do_range(Area::Blobs, "talk/x", 0, 1), Err(FileError::NotFound));
+    let full = FileError::BlobsFull { blobs_bytes_max: BLOBS_QUOTA };
+    assert_eq!(store.do_begin_in(Area::Blobs, "talk/y", Some(2_301)), Err(full));
 }
 
 #[test]
@@ -36,7 +60,7 @@ fn uploads_that_end_leave_no_temporary_file() {
     let conflicting = store.do_begin("g", None).unwrap();
     store.do_put("g/below", b"x").unwrap();
     assert!(store.do_commit(conflicting).is_err());
-    assert_eq!(scratch.incoming(), 0);
+    assert_eq!(scratch.incoming("files"), 0);
 }
 
 /// The only record's file.
@@ -94,7 +118,7 @@ fn errors_of_the_disk_name_the_file() {
     let error = store.do_begin("f", Some(5)).unwrap_err();
     assert!(error.to_string().contains("files/incoming/1"), "{error}");
     assert_eq!(error.status(), 500);
-    assert_eq!(store.used_and_reserved(), (0, 0), "nothing stays reserved");
+    assert_eq!(store.used_and_reserved(Area::Files), (0, 0), "nothing stays reserved");
 }
 
 proptest! {
@@ -119,13 +143,13 @@ proptest! {
                 prop_assert_eq!(disk.do_commit(upload), memory.do_commit(upload));
             }
             prop_assert_eq!(disk.do_get(&path), memory.do_get(&path));
-            prop_assert_eq!(disk.used_and_reserved(), memory.used_and_reserved());
-            let (used, reserved) = disk.used_and_reserved();
+            prop_assert_eq!(disk.used_and_reserved(Area::Files), memory.used_and_reserved(Area::Files));
+            let (used, reserved) = disk.used_and_reserved(Area::Files);
             prop_assert!(used + reserved <= QUOTA);
         }
         drop(disk);
-        let on_disk = scratch.disk().used_and_reserved().0;
-        prop_assert_eq!(on_disk, memory.used_and_reserved().0, "the scan counts what was counted");
+        let on_disk = scratch.disk().used_and_reserved(Area::Files).0;
+        prop_assert_eq!(on_disk, memory.used_and_reserved(Area::Files).0, "the scan counts what was counted");
     }
 
     #[test]

@@ -47,10 +47,10 @@ pub(super) fn an_upload_is_not_seen_before_its_commit(store: &mut Store<impl Bac
 pub(super) fn an_aborted_upload_leaves_nothing(store: &mut Store<impl Backend>) {
     let upload = store.do_begin("f", Some(FILE_MAX)).unwrap();
     store.do_chunk(upload, b"x").unwrap();
-    assert_eq!(store.used_and_reserved(), (0, FILE_MAX));
+    assert_eq!(store.used_and_reserved(Area::Files), (0, FILE_MAX));
     assert!(store.perform(Operation::PutAbort { upload }).is_none());
     assert!(store.perform(Operation::PutAbort { upload }).is_none());
-    assert_eq!(store.used_and_reserved(), (0, 0));
+    assert_eq!(store.used_and_reserved(Area::Files), (0, 0));
     assert_eq!(store.do_stat("f"), Err(FileError::NotFound));
     assert_eq!(store.do_commit(upload), Err(FileError::Gone));
 }
@@ -72,7 +72,7 @@ pub(super) fn a_file_in_place_of_a_directory_is_a_conflict(store: &mut Store<imp
     // Neighbours in the order of names are none in the tree.
     assert_eq!(store.do_put("a/b.", b"x"), Ok(Committed::Created));
     assert_eq!(store.do_put("a/b0", b"x"), Ok(Committed::Created));
-    assert_eq!(store.used_and_reserved(), (3, 0));
+    assert_eq!(store.used_and_reserved(Area::Files), (3, 0));
 }
 
 pub(super) fn a_conflict_that_came_up_during_an_upload_is_noticed(store: &mut Store<impl Backend>) {
@@ -83,7 +83,7 @@ pub(super) fn a_conflict_that_came_up_during_an_upload_is_noticed(store: &mut St
         assert_eq!(store.do_commit(upload), Err(conflict));
         assert_eq!(store.do_get(second).unwrap(), b"x");
     }
-    assert_eq!(store.used_and_reserved(), (2, 0));
+    assert_eq!(store.used_and_reserved(Area::Files), (2, 0));
 }
 
 pub(super) fn files_above_their_limit_are_refused(store: &mut Store<impl Backend>) {
@@ -93,7 +93,7 @@ pub(super) fn files_above_their_limit_are_refused(store: &mut Store<impl Backend
     store.do_chunk(upload, &[0; FILE_MAX as usize]).unwrap();
     assert_eq!(store.do_chunk(upload, b"x"), Err(too_large.clone()));
     assert_eq!(too_large.status(), 413);
-    assert_eq!(store.used_and_reserved(), (0, 0));
+    assert_eq!(store.used_and_reserved(Area::Files), (0, 0));
 }
 
 pub(super) fn uploads_at_the_same_time_cannot_exceed_the_quota(store: &mut Store<impl Backend>) {
@@ -108,22 +108,22 @@ pub(super) fn uploads_at_the_same_time_cannot_exceed_the_quota(store: &mut Store
     // What was promised and not used is free again.
     store.do_chunk(one, b"x").unwrap();
     store.do_commit(one).unwrap();
-    assert_eq!(store.used_and_reserved(), (1, FILE_MAX));
+    assert_eq!(store.used_and_reserved(Area::Files), (1, FILE_MAX));
     store.release(Release::Upload(two));
-    assert_eq!(store.used_and_reserved(), (1, 0));
+    assert_eq!(store.used_and_reserved(Area::Files), (1, 0));
     // A hint that was too low does not get around the quota.
     let low = store.do_begin("4", Some(1)).unwrap();
     store.do_chunk(low, &[0; 900]).unwrap();
-    assert_eq!(store.used_and_reserved(), (1, 900));
+    assert_eq!(store.used_and_reserved(Area::Files), (1, 900));
 }
 
 pub(super) fn replacing_a_file_frees_the_old_one(store: &mut Store<impl Backend>) {
     for round in 0..10u64 {
         store.do_put("f", &vec![0; 900 + round as usize]).unwrap();
-        assert_eq!(store.used_and_reserved(), (900 + round, 0));
+        assert_eq!(store.used_and_reserved(Area::Files), (900 + round, 0));
     }
     store.do_put("f", b"").unwrap();
-    assert_eq!(store.used_and_reserved(), (0, 0));
+    assert_eq!(store.used_and_reserved(Area::Files), (0, 0));
 }
 
 pub(super) fn a_failed_chunk_ends_its_upload(store: &mut Store<impl Backend>) {

@@ -8,9 +8,18 @@ use super::*;
 
 const LONG: Duration = Duration::from_secs(60);
 
+fn settings(place: Place) -> Settings {
+    Settings {
+        place,
+        file_bytes_max: FILE_MAX,
+        files_bytes_max: QUOTA,
+        blobs_bytes_max: BLOBS_QUOTA,
+    }
+}
+
 fn spawned(place: Place) -> (Client, Receiver<(usize, Answer)>) {
     let (sender, answers) = unbounded();
-    let settings = Settings { place, file_bytes_max: FILE_MAX, files_bytes_max: QUOTA };
+    let settings = settings(place);
     let client = spawn(settings, move |shard, answer| {
         let _ = sender.send((shard, answer));
     });
@@ -30,7 +39,8 @@ fn answers_carry_the_ticket_and_go_to_the_shard_that_asked() {
     let scratch = Scratch::new();
     for place in [Place::Disk(scratch.data_dir()), Place::Memory(Box::new(|| WALL_MS))] {
         let (client, answers) = spawned(place);
-        let begin = Operation::PutBegin { path: "f".to_owned(), length_hint: None };
+        let begin =
+            Operation::PutBegin { area: Area::Files, path: "f".to_owned(), length_hint: None };
         submit(&client, 3, begin).unwrap();
         let (shard, answer) = answers.recv_timeout(LONG).unwrap();
         assert_eq!((shard, answer.ticket), (3, ticket(3)));
@@ -66,18 +76,14 @@ fn everything_submitted_is_done_before_the_storage_ends() {
 #[test]
 fn a_full_queue_gives_the_request_back_and_never_waits() {
     let (hold, held) = crossbeam_channel::bounded::<()>(0);
-    let settings = Settings {
-        place: Place::Memory(Box::new(|| WALL_MS)),
-        file_bytes_max: FILE_MAX,
-        files_bytes_max: QUOTA,
-    };
+    let settings = settings(Place::Memory(Box::new(|| WALL_MS)));
     let client = spawn(settings, move |_, _| {
         let _ = held.recv();
     })
     .unwrap();
     let stat = |number: u32| Request {
         ticket: Ticket { number, ..ticket(0) },
-        operation: Operation::Stat { path: "f".to_owned() },
+        operation: Operation::Stat { area: Area::Files, path: "f".to_owned() },
     };
     let refused = (0..).find_map(|number| client.submit(stat(number)).err().map(|it| (number, it)));
     let (number, Busy(request)) = refused.unwrap();
@@ -96,7 +102,8 @@ fn a_full_queue_gives_the_request_back_and_never_waits() {
 fn a_panic_is_answered_and_the_next_request_is_served() {
     let clock = || -> u64 { panic!("a clock that fails") };
     let (client, answers) = spawned(Place::Memory(Box::new(clock)));
-    let begin = || Operation::PutBegin { path: "f".to_owned(), length_hint: Some(1) };
+    let begin =
+        || Operation::PutBegin { area: Area::Files, path: "f".to_owned(), length_hint: Some(1) };
     submit(&client, 0, begin()).unwrap();
     let (_, answer) = answers.recv_timeout(LONG).unwrap();
     let Outcome::Begun(Ok(upload)) = answer.outcome else { panic!("{answer:?}") };
@@ -115,7 +122,7 @@ fn posts_do_not_delay_the_storage() {
     let (client, answers) = spawned(Place::Memory(Box::new(|| WALL_MS)));
     submit(&client, 0, Operation::Post { url, body: "{}".to_owned() }).unwrap();
     let (connection, _) = silent.accept().unwrap();
-    submit(&client, 1, Operation::Stat { path: "f".to_owned() }).unwrap();
+    submit(&client, 1, Operation::Stat { area: Area::Files, path: "f".to_owned() }).unwrap();
     assert_eq!(answers.recv_timeout(LONG).unwrap().0, 1);
     drop(connection);
     let (shard, answer) = answers.recv_timeout(LONG).unwrap();
