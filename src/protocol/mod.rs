@@ -21,6 +21,7 @@ pub mod yjs;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::session::blobs::{BlobDone, BlobError};
 use crate::session::effects::RecordName;
 use crate::session::journal::Entries;
 use crate::session::{Close, Counters, Effects, Instant, MemberId, Now};
@@ -356,6 +357,12 @@ pub trait Machine: std::fmt::Debug {
     /// A record was stored, or not.
     fn on_stored(&mut self, record: &RecordName, result: Result<(), String>, fx: &mut Effects<'_>) {
         let _ = (record, result, fx);
+    }
+
+    /// What became of the request of this ticket on a blob, see
+    /// [`Effects::write_blob`](crate::session::Effects::write_blob).
+    fn on_blob(&mut self, ticket: u32, result: Result<BlobDone, BlobError>, fx: &mut Effects<'_>) {
+        let _ = (ticket, result, fx);
     }
 
     /// A post was delivered, or not.

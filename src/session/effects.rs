@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::MemberId;
+use super::blobs::BlobRequest;
 use super::clock::{Instant, Now};
 use super::counters::Counters;
 use super::frame::{FrameKind, Header};
@@ -147,6 +148,13 @@ pub enum Effect {
         /// Names the store if everything recorded before is part of it, see
         /// [`Cursor::begin_store`](super::journal::Cursor::begin_store).
         base: Option<u32>,
+    },
+    /// Something to be done with a blob; answered by `Machine::on_blob`, if it has a ticket.
+    Blob {
+        /// The session's name for the blob, not looked at yet.
+        id: Box<str>,
+        /// What to do.
+        request: BlobRequest,
     },
     /// Posts JSON to a configured host; answered by `Machine::on_posted`.
     Post {
@@ -392,6 +400,11 @@ impl<'a> Effects<'a> {
     pub fn store_base(&mut self, record: RecordName, content: Vec<u8>) {
         let base = self.recorder.as_mut().map(|recorder| recorder.cursor.begin_store());
         self.outcome.effects.push(Effect::Store { record, content, base });
+    }
+
+    /// Notes an effect that members are not told of.
+    pub(super) fn push(&mut self, effect: Effect) {
+        self.outcome.effects.push(effect);
     }
 
     /// Records an entry in the journal, made of `parts`: it is written before anything of this turn

@@ -10,6 +10,7 @@
 //!
 //! Deliberately absent: sockets, tasks, protocols' rules.
 
+pub mod blobs;
 pub mod clock;
 pub mod counters;
 pub mod effects;

@@ -4,7 +4,6 @@ use smallvec::SmallVec;
 
 use super::Shard;
 use super::connections::Phase;
-use super::mesh::Item;
 use super::sessions::Session;
 use crate::net::{GENERATION_MASK, Token, Transport};
 use crate::session::effects::{Effect, Outcome};
@@ -83,8 +82,9 @@ impl<T: Transport> Shard<T> {
                 let number = base.unwrap_or(0);
                 self.ask_storage(session, number, Operation::Store { record, content });
             }
+            Effect::Blob { id, request } => self.on_blob_request(session, &id, request),
             Effect::Post { url, body } => {
-                self.ask_storage(session, 0, Operation::Post { url, body })
+                self.ask_storage(session, 0, Operation::Post { url, body });
             }
             Effect::Latency { start, end, ms } => {
                 if let Ok(address) = std::str::from_utf8(&arena[start..end]) {
@@ -127,9 +127,10 @@ impl<T: Transport> Shard<T> {
     }
 
     fn take_session(&mut self, index: u32) -> Option<Session> {
-        let session = self.sessions.remove(index)?;
+        let mut session = self.sessions.remove(index)?;
         self.wheel.remove(session.timer);
         self.counters.sessions.decrement();
+        self.give_up_blobs(session.blobs.take());
         Some(session)
     }
 
@@ -164,23 +165,40 @@ impl<T: Transport> Shard<T> {
             && self.connections.get(member.0).is_some_and(|member| member.cursor.is_some())
     }
 
-    fn ask_storage(&mut self, session: u32, number: u32, operation: Operation) {
+    /// Asks the storage for work on a session; whether it was, or has too much to do. It answers in
+    /// either case.
+    pub(super) fn ask_storage(&mut self, session: u32, number: u32, operation: Operation) -> bool {
+        self.submit(self.owner_session(session), number, operation)
+    }
+
+    /// Answers a session in the storage's place.
+    pub(super) fn answer_session(&mut self, session: u32, number: u32, outcome: StorageOutcome) {
+        let ticket = self.ticket(self.owner_session(session), number);
+        self.refused.push_back(Answer { ticket, outcome });
+    }
+
+    fn owner_session(&self, session: u32) -> Owner {
         let generation = self.sessions.get(session).map_or(0, |session| session.generation);
-        let owner = Owner::Session { index: session, generation };
-        self.submit(owner, number, operation);
+        Owner::Session { index: session, generation }
+    }
+
+    fn ticket(&self, owner: Owner, number: u32) -> Ticket {
+        Ticket { shard: self.config.index as u16, owner: owner.pack(), number }
     }
 
     /// Asks the storage for work on a connection's exchange.
     pub(super) fn ask_files(&mut self, index: u32, operation: Operation) {
-        let generation = self.connections.get(index).map_or(0, |found| found.generation);
-        self.submit(Owner::Connection(Token { index, generation }), 0, operation);
+        self.submit(self.owner_connection(index), 0, operation);
     }
 
     /// What comes back with the answer to something that is asked for a connection.
     pub(super) fn ticket_of(&self, index: u32) -> Ticket {
+        self.ticket(self.owner_connection(index), 0)
+    }
+
+    fn owner_connection(&self, index: u32) -> Owner {
         let generation = self.connections.get(index).map_or(0, |found| found.generation);
-        let owner = Owner::Connection(Token { index, generation }).pack();
-        Ticket { shard: self.config.index as u16, owner, number: 0 }
+        Owner::Connection(Token { index, generation })
     }
 
     /// Tells the storage something that is not answered.
@@ -188,21 +206,22 @@ impl<T: Transport> Shard<T> {
         self.submit(Owner::Connection(Token { index: u32::MAX, generation: 0 }), 0, operation);
     }
 
-    fn submit(&mut self, owner: Owner, number: u32, operation: Operation) {
-        let ticket = Ticket { shard: self.config.index as u16, owner: owner.pack(), number };
-        if let Err(Busy(request)) = self.storage.submit(Request { ticket, operation }) {
-            self.counters.storage_errors.increment();
-            // Answered through the inbox like any other: callers see one order of events.
-            if let Some(outcome) = refused(request.operation) {
-                let answer = Answer { ticket, outcome };
-                let _ = self.peers[self.config.index].send(Item::Storage(answer));
-            }
-        }
+    fn submit(&mut self, owner: Owner, number: u32, operation: Operation) -> bool {
+        let ticket = self.ticket(owner, number);
+        let Err(Busy(request)) = self.storage.submit(Request { ticket, operation }) else {
+            return true;
+        };
+        self.counters.storage_errors.increment();
+        // Not answered at once: callers see one order of events.
+        let outcome = refused(request.operation);
+        self.refused.extend(outcome.map(|outcome| Answer { ticket, outcome }));
+        false
     }
 
     /// Blocking work is done: its result goes to the session or connection that asked.
     pub(super) fn on_storage(&mut self, answer: Answer) {
         match (Owner::unpack(answer.ticket.owner), answer.outcome) {
+            (_, StorageOutcome::Removed(result)) => self.on_removed(result),
             (Owner::Session { index, generation }, outcome) => {
                 if matches!(outcome, StorageOutcome::Stored { .. }) {
                     self.stores_pending = self.stores_pending.saturating_sub(1);
@@ -210,6 +229,8 @@ impl<T: Transport> Shard<T> {
                 let present = self.sessions.get(index).map(|session| session.generation);
                 if present == Some(generation) {
                     self.on_session_outcome(index, answer.ticket.number, outcome);
+                } else {
+                    self.forget_outcome(outcome);
                 }
             }
             (Owner::Connection(token), outcome) => self.on_file_outcome(token, outcome),
@@ -234,7 +255,7 @@ impl<T: Transport> Shard<T> {
             StorageOutcome::Posted(result) => {
                 self.call(session, |machine, fx| machine.on_posted(result, fx));
             }
-            _ => debug_assert!(false, "sessions ask for no files"),
+            outcome => self.on_blob_outcome(session, number, outcome),
         }
     }
 }

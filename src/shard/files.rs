@@ -279,8 +279,8 @@ impl<T: Transport> Shard<T> {
         });
     }
 
-    /// Gives back what was opened for a connection that has gone.
-    fn forget_outcome(&mut self, outcome: Outcome) {
+    /// Gives back what was opened for a connection or session that has gone.
+    pub(super) fn forget_outcome(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Begun(Ok(id)) => self.abort_upload(id),
             Outcome::Opened(Ok(opened)) => self.close_file(opened.handle),
@@ -415,7 +415,7 @@ impl<T: Transport> Shard<T> {
         self.end_exchange(index, exchange);
     }
 
-    fn abort_upload(&mut self, upload: UploadId) {
+    pub(super) fn abort_upload(&mut self, upload: UploadId) {
         self.tell_files(Operation::PutAbort { upload });
     }
 

@@ -178,6 +178,7 @@ impl<T: Transport> Shard<T> {
             dirty: false,
             journal: self.journaling.cursor(protocol),
             unwritten: false,
+            blobs: None,
         });
         self.resume_recovered(index);
         // It may have fallen by that.

@@ -19,6 +19,7 @@
 //! Deliberately absent: locks, `.await` (only `run` has it), protocols' rules.
 
 mod accounts;
+mod blobs;
 mod connections;
 mod drain;
 mod effects;
@@ -48,6 +49,7 @@ mod transfer;
 pub mod turn;
 pub mod wheel;
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -151,6 +153,9 @@ pub struct Shard<T: Transport> {
     draining: bool,
     /// Stored records whose writing is not confirmed yet.
     stores_pending: usize,
+    removals: blobs::Removals,
+    /// Answers to requests that the storage was not even asked: looked at like its own.
+    refused: VecDeque<storage::Answer>,
     random: ChaCha8Rng,
     /// One for each listener: when to accept again.
     accept_timers: Vec<TimerId>,
@@ -239,6 +244,8 @@ impl<T: Transport> Shard<T> {
             questions: http::Questions::default(),
             draining: false,
             stores_pending: 0,
+            removals: blobs::Removals::default(),
+            refused: VecDeque::new(),
             events: Vec::new(),
             fired: Vec::new(),
             outcome: Outcome::default(),
@@ -265,6 +272,8 @@ impl<T: Transport> Shard<T> {
         self.draining
             && self.connections.len() == 0
             && self.stores_pending == 0
+            && self.removals.is_empty()
+            && self.refused.is_empty()
             && !self.journaling.holding
             && self.passages.is_empty()
             && self.inbox.is_empty()

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 
+use super::blobs::SessionBlobs;
 use super::table::Table;
 use super::wheel::TimerId;
 use crate::protocol::{Limits, Machine, Protocol};
@@ -32,6 +33,8 @@ pub(super) struct Session {
     pub(super) journal: Option<Box<Cursor>>,
     /// It has recorded something that is not written yet.
     pub(super) unwritten: bool,
+    /// What it has under way with blobs; none if it never had.
+    pub(super) blobs: Option<Box<SessionBlobs>>,
 }
 
 impl Session {

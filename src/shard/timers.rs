@@ -139,6 +139,8 @@ impl<T: Transport> Shard<T> {
     pub(super) fn on_report_timer(&mut self) {
         self.reports.on_deadline(self.now.at, &self.counters);
         self.wheel.set(self.report_timer, Some(self.reports.deadline()));
+        // Should the storage have been too busy to be asked.
+        self.ask_removals();
     }
 }
 

@@ -30,6 +30,7 @@ impl<T: Transport> Shard<T> {
             self.deliver_passages();
         }
         self.events = events;
+        worked |= self.take_refused();
         worked |= self.take_items();
         worked |= self.fire_timers();
         self.settle_recovered();
@@ -48,9 +49,9 @@ impl<T: Transport> Shard<T> {
         self.wheel.next_due()
     }
 
-    /// Whether items wait in the inbox.
+    /// Whether items wait in the inbox, or answers of its own.
     pub fn has_items(&self) -> bool {
-        !self.inbox.is_empty()
+        !self.inbox.is_empty() || !self.refused.is_empty()
     }
 
     fn on_event(&mut self, event: Event<T::Socket, T::Lease>) {
@@ -61,6 +62,16 @@ impl<T: Transport> Shard<T> {
             Event::Ended { token, why } => self.on_ended(token, why),
             Event::AcceptPaused { listener, errno } => self.on_accept_paused(listener, errno),
         }
+    }
+
+    fn take_refused(&mut self) -> bool {
+        let count = self.refused.len();
+        for _ in 0..count {
+            let Some(answer) = self.refused.pop_front() else { break };
+            self.on_storage(answer);
+            self.deliver_passages();
+        }
+        count > 0
     }
 
     fn take_items(&mut self) -> bool {

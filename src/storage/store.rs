@@ -9,6 +9,7 @@ use super::quota::Quota;
 use super::request::{
     Area, Committed, FileError, HandleId, Metadata, Opened, Operation, Outcome, UploadId,
 };
+use crate::session::blobs::BLOB_RANGE_BYTES_MAX;
 use crate::session::effects::RecordName;
 
 /// Uploads that may be under way at once, in the whole process.
@@ -20,7 +21,7 @@ pub const RECORD_BYTES_MAX: usize = 64 << 20;
 /// Most bytes one [`Operation::GetRead`] reads.
 pub const READ_BYTES_MAX: usize = 1 << 20;
 /// Most bytes one [`Operation::GetRange`] reads.
-pub const RANGE_BYTES_MAX: u64 = 4 << 20;
+pub const RANGE_BYTES_MAX: u64 = BLOB_RANGE_BYTES_MAX as u64;
 
 /// How much there may be.
 #[derive(Clone, Copy, Debug)]

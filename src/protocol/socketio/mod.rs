@@ -26,6 +26,7 @@ mod tests;
 use std::time::Duration;
 
 use crate::codec::json::{Elements, Raw};
+use crate::session::blobs::{BlobDone, BlobError};
 use crate::session::effects::RecordName;
 use crate::session::journal::Entries;
 use crate::session::{Close, Instant, MemberId};
@@ -170,6 +171,11 @@ pub trait Application: std::fmt::Debug {
     /// See [`Machine::on_stored`](super::Machine::on_stored).
     fn on_stored(&mut self, record: &RecordName, result: Result<(), String>, io: &mut Io<'_, '_>) {
         let _ = (record, result, io);
+    }
+
+    /// See [`Machine::on_blob`](super::Machine::on_blob).
+    fn on_blob(&mut self, ticket: u32, result: Result<BlobDone, BlobError>, io: &mut Io<'_, '_>) {
+        let _ = (ticket, result, io);
     }
 
     /// See [`Machine::on_drain`](super::Machine::on_drain).

@@ -11,6 +11,7 @@ use super::sockets::{Member, Notice, Sockets};
 use super::{AckId, Application, CLOSE, Event, Io, Socket, Values};
 use crate::codec::json::{Kept, Raw};
 use crate::codec::socketio::{Body, Head, Limits, Packet, connect_error, decode, prefix};
+use crate::session::blobs::{BlobDone, BlobError};
 use crate::session::effects::RecordName;
 use crate::session::frame::FrameKind;
 use crate::session::journal::Entries;
@@ -346,6 +347,10 @@ impl<A: Application> Machine for Server<A> {
 
     fn on_stored(&mut self, record: &RecordName, result: Result<(), String>, fx: &mut Effects<'_>) {
         self.call(fx, |app, io| app.on_stored(record, result, io));
+    }
+
+    fn on_blob(&mut self, ticket: u32, result: Result<BlobDone, BlobError>, fx: &mut Effects<'_>) {
+        self.call(fx, |app, io| app.on_blob(ticket, result, io));
     }
 
     fn on_drain(&mut self, fx: &mut Effects<'_>) {

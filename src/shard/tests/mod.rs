@@ -1,5 +1,6 @@
 //! Whole turns of whole shards over a network of vectors.
 
+mod blobs;
 mod chunking;
 mod engine;
 mod fallen;

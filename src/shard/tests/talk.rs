@@ -11,11 +11,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::blobs;
 use super::ledger::{self, Place};
 use crate::protocol::{
     Config, DropIn, EngineIo, Entrance, Hello, Limits, Liveness, Machine, Message, Origins, Pages,
     Protocol,
 };
+use crate::session::blobs::{BlobDone, BlobError};
 use crate::session::effects::RecordName;
 use crate::session::frame::{FrameKind, Header};
 use crate::session::journal::Entries;
@@ -341,6 +343,7 @@ impl Machine for Talk {
                 }
                 self.say(&format!("kept {text}"), None, fx);
             }
+            "blob" => blobs::ask(text, fx),
             "kept" => self.tell(member, &self.kept.join(","), fx),
             "store" => {
                 let record = RecordName { namespace: "talk", names: vec![self.key.clone()] };
@@ -372,6 +375,11 @@ impl Machine for Talk {
         if self.kept.iter().any(|text| text == "poison") {
             ledger::panic_as_asked();
         }
+    }
+
+    fn on_blob(&mut self, ticket: u32, result: Result<BlobDone, BlobError>, fx: &mut Effects<'_>) {
+        let text = blobs::told(ticket, result);
+        self.say(&text, None, fx);
     }
 
     fn on_leave(&mut self, member: MemberId, code: u16, fx: &mut Effects<'_>) {

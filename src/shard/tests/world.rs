@@ -144,6 +144,8 @@ impl SegmentFile for SegmentBytes {
 pub struct Storage {
     client: storage::Client,
     answers: Receiver<(usize, storage::Answer)>,
+    /// Whoever writes to it holds the storage up after its next answer.
+    gate: Arc<RwLock<()>>,
 }
 
 impl Storage {
@@ -155,9 +157,14 @@ impl Storage {
             files_bytes_max: 8 << 20,
             blobs_bytes_max: 16 << 20,
         };
-        let answer = move |shard, answer| drop(reply.send((shard, answer)));
+        let gate = Arc::new(RwLock::new(()));
+        let passed = gate.clone();
+        let answer = move |shard, answer| {
+            drop(reply.send((shard, answer)));
+            drop(passed.read());
+        };
         let client = storage::spawn(settings, answer).expect("threads can be started");
-        Self { client, answers }
+        Self { client, answers, gate }
     }
 }
 
@@ -250,6 +257,11 @@ impl World {
                 return;
             }
         }
+    }
+
+    /// What holds the storage up as long as somebody writes to it.
+    pub fn storage_gate(&self) -> Arc<RwLock<()>> {
+        self.storage.gate.clone()
     }
 
     /// Lets the journal's thread read back what a session that fell has recorded.

@@ -162,6 +162,7 @@ impl Room {
                     let address = std::str::from_utf8(&self.outcome.bytes[start..end]);
                     self.latencies.push((address.unwrap().to_owned(), ms));
                 }
+                Effect::Blob { .. } => panic!("a reflector has no blobs"),
                 Effect::Transfer { .. } | Effect::Tell { .. } => {
                     panic!("a reflector has one session only")
                 }
