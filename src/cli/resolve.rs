@@ -110,9 +110,11 @@ impl Environment {
         let ours = name.starts_with(PREFIX) && !is_service_link(&name, &value);
         let known = list::every().any(|setting| setting.variable() == name);
         if ours && !known {
+            // By what is their own: all of them begin alike.
             let names: Vec<_> = list::every().map(Setting::variable).collect();
-            let names: Vec<_> = names.iter().map(String::as_str).collect();
-            let hint = nearest(&name, &names).map(|name| format!("; did you mean {name}?"));
+            let names: Vec<_> = names.iter().filter_map(|name| name.strip_prefix(PREFIX)).collect();
+            let own = name.strip_prefix(PREFIX).unwrap_or(&name);
+            let hint = nearest(own, &names).map(|name| format!("; did you mean {PREFIX}{name}?"));
             let hint = hint.unwrap_or_default();
             self.warnings.push(format!("{name} is ignored: there is no such setting{hint}"));
         }

@@ -94,6 +94,7 @@ fn options(
             .map(|data_dir| Durable { data_dir, sync: settings.sync }),
         protocols,
         connections_max: ready.connections_max,
+        gather: settings.gather,
         receive_pool: PoolSize {
             buffers: settings.receive_buffers,
             buffer_bytes: RECEIVE_BUFFER_BYTES,

@@ -122,6 +122,8 @@ pub struct Settings {
     pub connections_max: Option<usize>,
     /// Receive buffers of each shard, of [`RECEIVE_BUFFER_BYTES`] each; a power of two.
     pub receive_buffers: u16,
+    /// How long a shard waits for more at once, see [`crate::net::ring::Ring::gather`].
+    pub gather: Duration,
     /// How long members have to go when the process stops.
     pub drain: Duration,
     /// The data directory; `None` keeps everything in memory.

@@ -23,6 +23,8 @@ impl Complaint {
 const MS: &[(&str, u64)] =
     &[("ms", 1), ("s", 1_000), ("min", 60_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
+const US: &[(&str, u64)] = &[("us", 1), ("ms", 1_000), ("s", 1_000_000)];
+
 const BYTES: &[(&str, u64)] = &[
     ("", 1),
     ("B", 1),
@@ -43,6 +45,18 @@ pub(super) fn duration(text: &str, range: RangeInclusive<u64>) -> Result<Duratio
         .or_else(|| (text == "0").then_some(0))
         .ok_or_else(|| Complaint::new(format!("{text:?} is not a duration"), hint))?;
     within(ms, &range, |ms| format!("{ms}ms")).map(Duration::from_millis)
+}
+
+/// The same in a range of microseconds.
+pub(super) fn short_duration(
+    text: &str,
+    range: RangeInclusive<u64>,
+) -> Result<Duration, Complaint> {
+    let hint = "give a whole number and its unit: us, ms or s, for example 200us";
+    let us = scaled(text, US)
+        .or_else(|| (text == "0").then_some(0))
+        .ok_or_else(|| Complaint::new(format!("{text:?} is not a duration"), hint))?;
+    within(us, &range, |us| format!("{us}us")).map(Duration::from_micros)
 }
 
 /// A number of bytes, with a unit or without, in a range.
@@ -123,11 +137,11 @@ pub(super) fn unknown(kind: &str, text: &str, names: &[&str]) -> Complaint {
     Complaint::new(format!("there is no {kind} {text:?}"), remedy)
 }
 
-/// The name that differs least from `text`, unless it differs by more than a third.
+/// The name that differs least from `text`, unless it differs by more than a third and two letters.
 pub(super) fn nearest<'a>(text: &str, names: &[&'a str]) -> Option<&'a str> {
     let lowered = text.to_lowercase();
     let distances = names.iter().map(|name| (edits(&lowered, &name.to_lowercase()), *name));
-    let allowed = (text.chars().count() / 3).max(1);
+    let allowed = (text.chars().count() / 3).max(2);
     distances.filter(|(edits, _)| *edits <= allowed).min().map(|(_, name)| name)
 }
 
@@ -200,6 +214,9 @@ mod tests {
         for text in ["", "5", "s", "5 parsecs", "-1s", "1.5s", "99999999999999999999s"] {
             assert!(duration(text, any()).is_err(), "{text:?}");
         }
+        assert_eq!(short_duration("20us", any()), Ok(Duration::from_micros(20)));
+        assert_eq!(short_duration("2ms", any()), Ok(Duration::from_millis(2)));
+        assert!(short_duration("2m", any()).is_err());
         let error = duration("2h", 0..=3_600_000).unwrap_err();
         assert_eq!(error.remedy, "give something from 0ms to 3600000ms");
     }

@@ -67,6 +67,8 @@ pub struct Options {
     pub connections_max: usize,
     /// Receive pool of each shard.
     pub receive_pool: PoolSize,
+    /// How long a shard waits for more at once, see [`Ring::gather`].
+    pub gather: Duration,
     /// Largest file the file server takes, in bytes.
     pub file_bytes_max: u64,
     /// Time for clients to go when the process stops.
@@ -167,6 +169,7 @@ pub fn serve(options: Options, announce: impl FnOnce(&[SocketAddr])) -> Result<(
             seed: 0,
         },
         receive_pool: options.receive_pool,
+        gather: options.gather,
         peers: peers.clone(),
         counters: (0..options.shards).map(|_| Counters::default()).collect(),
         storage: storage.clone(),
@@ -240,6 +243,7 @@ fn supervise(
 struct Launch {
     config: shard::Config,
     receive_pool: PoolSize,
+    gather: Duration,
     peers: Vec<Outlet>,
     counters: Arc<[Counters]>,
     storage: storage::Client,
@@ -269,15 +273,22 @@ impl Launch {
             accounts: self.accounts.clone(),
             journaling,
         };
-        let (pool, clock, notify) = (self.receive_pool, self.clock, self.notify.clone());
+        let (pool, gather) = (self.receive_pool, self.gather);
+        let (clock, notify) = (self.clock, self.notify.clone());
         let body = move || {
             let accepting = notify.clone();
             let run = async move {
-                let ring = patiently(ErrorKind::OutOfMemory, Ring::io_uring)
+                let mut ring = patiently(ErrorKind::OutOfMemory, Ring::io_uring)
                     .and_then(|uring| {
                         Ring::new(uring, pool, config.connections_max as u32, sockets, &wakeup)
                     })
                     .map_err(|error| format!("its io_uring: {error}"))?;
+                if !ring.gather(gather) && index == 0 {
+                    ::log::warn!(
+                        scope = "process", event = "warning";
+                        "--gather needs Linux 6.12 or newer: nothing is gathered"
+                    );
+                }
                 let shard = Shard::new(config, ring, links);
                 let _ = accepting.send(Notice::Accepting);
                 let clock = move || clock.now();

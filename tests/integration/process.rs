@@ -3,6 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::support::canary::session_on;
 use crate::support::croquet::Member;
 use crate::support::http::{self, Connection, get};
 use crate::support::server::{self, Scratch, Server, run_to_end};
@@ -13,6 +14,26 @@ use crate::support::{PATIENCE, eventually};
 fn announces_where_it_listens_and_stops_in_good_order() {
     for shards in [1, 2] {
         let server = Server::start(shards, &[]);
+        assert_eq!(http::get(server.address(), "/health").status, 200);
+        server.stop();
+    }
+}
+
+#[test]
+fn a_server_that_gathers_serves_all_the_same() {
+    for shards in [1, 2] {
+        let server = Server::start(shards, &["--gather", "20ms"]);
+        // Each shard gets connections that belong to the other.
+        for shard in 0..shards {
+            let session = session_on(shard, shards);
+            let mut members =
+                ["a", "b", "c"].map(|user| Member::join(server.address(), &session, user));
+            for number in 0..10 {
+                let text = format!("message {number}");
+                members[number % 3].send(&text);
+                members.iter_mut().for_each(|member| member.await_payload(&text));
+            }
+        }
         assert_eq!(http::get(server.address(), "/health").status, 200);
         server.stop();
     }

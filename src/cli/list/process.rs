@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use super::{Default, GIB, Group, KIB, Setting, Takes};
 use crate::cli::settings::{Listener, RECEIVE_BUFFERS_MAX, SHARDS_MAX, Shards};
 use crate::cli::values::{
-    Complaint, address, bytes, cookie_name, duration, host, number, profile, switch, unknown,
+    Complaint, address, bytes, cookie_name, duration, host, number, profile, short_duration,
+    switch, unknown,
 };
 use crate::server::log::{Filter, Format};
 use crate::storage::journal::Sync;
@@ -17,6 +18,8 @@ const SYNC_MS_MIN: u64 = 1;
 const SYNC_MS_MAX: u64 = 60_000;
 /// Longest drain, in milliseconds.
 const DRAIN_MS_MAX: u64 = 3_600_000;
+/// Longest time that things are gathered for, in microseconds.
+const GATHER_US_MAX: u64 = 100_000;
 const CONNECTIONS_MAX: u64 = 10_000_000;
 const TIB: u64 = 1 << 40;
 
@@ -120,6 +123,19 @@ pub(super) static SETTINGS: &[Setting] = &[
         apply: |draft, text| {
             let count = number(text, 1..=u64::from(RECEIVE_BUFFERS_MAX))?;
             draft.settings.receive_buffers = count as u16;
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "gather",
+        short: None,
+        group: Group::Serving,
+        takes: Takes::One("DURATION"),
+        originals: &[],
+        default: Default::Is("0us"),
+        doc: "How long a busy shard waits at most so that more is done at once, which is cheaper; 0us for not at all",
+        apply: |draft, text| {
+            draft.settings.gather = short_duration(text, 0..=GATHER_US_MAX)?;
             Ok(())
         },
     },

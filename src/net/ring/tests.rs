@@ -73,3 +73,36 @@ fn a_socket_goes_from_ring_to_ring_and_loses_nothing() {
     client.read_to_string(&mut rest).unwrap();
     assert_eq!(rest, "bye");
 }
+
+/// The window is far longer than any test: what ends the sleep is what happened, or `at_most`.
+#[test]
+fn what_is_gathered_comes_at_once_and_nothing_is_lost() {
+    let (address, mut listeners) = listen(SocketAddr::from(([127, 0, 0, 1], 0)), 1).unwrap();
+    let mut ring = ring(vec![listeners.remove(0)]);
+    if !ring.gather(Duration::from_secs(3600)) {
+        // Not on this kernel: sleeping is as before.
+        assert_eq!(ring.gather_us, None);
+    }
+    let mut clients: Vec<TcpStream> = Vec::new();
+    let mut sockets = Vec::new();
+    for _ in 0..3 {
+        clients.push(TcpStream::connect(address).unwrap());
+        let accepted = events_until(&mut ring, |event| matches!(event, Event::Accepted { .. }));
+        sockets.extend(accepted.into_iter().filter_map(|event| match event {
+            Event::Accepted { socket, .. } => Some(socket),
+            _ => None,
+        }));
+    }
+    for (index, socket) in (1..).zip(&mut sockets) {
+        ring.receive(socket, Token { index, generation: 1 }, Receive::Stream);
+    }
+    clients.iter_mut().for_each(|client| client.write_all(b"x").unwrap());
+    let mut events = Vec::new();
+    ring.poll(&mut events); // submits
+    while received(&events).len() < clients.len() {
+        ring.wait(Duration::from_millis(20));
+        ring.poll(&mut events);
+    }
+    assert!(ring.gather(Duration::ZERO) && ring.gather_us.is_none());
+    sockets.into_iter().for_each(|socket| ring.end(socket));
+}
