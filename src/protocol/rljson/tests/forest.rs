@@ -20,7 +20,7 @@ impl File {
 }
 
 /// A folder: what is at each path, `None` being a directory.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Folder(pub(super) BTreeMap<String, Option<File>>);
 
 impl Folder {
@@ -58,6 +58,9 @@ impl Folder {
         self.0.iter().filter_map(|(path, what)| Some((path.as_str(), (*what)?)))
     }
 }
+
+/// What is in a tree: the content of each file and when it was written, `None` for a directory.
+pub(super) type Contents = BTreeMap<String, Option<(Hash, i64)>>;
 
 /// All rows there are.
 #[derive(Clone, Debug, Default)]
@@ -121,7 +124,7 @@ impl Forest {
 
     /// What is in a tree: every path, with the content of files. Panics if a row is missing or out
     /// of place.
-    pub(super) fn contents(&self, root: Hash) -> BTreeMap<String, Option<(Hash, i64)>> {
+    pub(super) fn contents(&self, root: Hash) -> Contents {
         let mut contents = BTreeMap::new();
         let mut directories = vec![root];
         while let Some(hash) = directories.pop() {

@@ -2,9 +2,11 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::forest::{File, Folder, Forest};
+use super::forest::{Contents, File, Folder, Forest};
 use crate::codec::rljson::{EMPTY_ROOT, Hash, Row, blob_id};
-use crate::protocol::rljson::merge::{Conflicts, MergeError, Merged, merge, nearest};
+use crate::protocol::rljson::merge::{
+    Base, Conflicts, MergeError, Merged, Trust, merge, plausible,
+};
 
 const BOTH: Conflicts = Conflicts::KeepBoth;
 const NEWEST: Conflicts = Conflicts::Newest;
@@ -16,7 +18,7 @@ fn try_merge(
     theirs: Hash,
     conflicts: Conflicts,
 ) -> Result<Merged, MergeError> {
-    merge(base, ours, theirs, conflicts, |hash| forest.row(hash))
+    merge(&[base], ours, theirs, conflicts, |hash| forest.row(hash))
 }
 
 /// Merges, whichever side is which, and adds the rows.
@@ -217,25 +219,98 @@ fn trees_too_deep_are_refused() {
     assert_eq!(try_merge(&forest, None, ours, theirs, BOTH), Err(MergeError::TooDeep));
 }
 
-#[test]
-fn a_tree_was_made_from_the_one_it_has_most_in_common_with() {
+type Files<'a> = &'a [(&'a str, u32, u32)];
+
+/// Of some folders, oldest first, those that another may have been made from, by their numbers.
+fn possible(bases: &[(Files<'_>, Trust)], theirs: Files<'_>) -> Vec<usize> {
     let mut forest = Forest::default();
-    let mut plant = |files: &[(&str, u32, u32)]| forest.plant(&Folder::of(files));
-    let own = plant(&[("a", 1, 1)]);
-    let other = plant(&[("a", 1, 1), ("d/b", 2, 1), ("d/c", 3, 1)]);
-    let edited_own = plant(&[("a", 1, 9), ("n", 4, 1)]);
-    let edited_other = plant(&[("a", 1, 1), ("d/b", 2, 2), ("n", 4, 1)]);
+    let theirs = forest.plant(&Folder::of(theirs));
+    let mut plant = |&(files, trust): &(Files<'_>, Trust)| {
+        let root = (!files.is_empty()).then(|| forest.plant(&Folder::of(files)));
+        Base { root, trust }
+    };
+    let bases: Vec<Base> = bases.iter().map(&mut plant).collect();
+    let found = plausible(&bases, theirs, |hash| forest.row(hash)).unwrap();
+    let at = |root: &Option<Hash>| bases.iter().position(|base| base.root == *root).unwrap();
+    found.iter().map(at).collect()
+}
+
+#[test]
+fn a_tree_speaks_for_what_it_was_made_from() {
+    use Trust::{Likely, Open, Unlikely};
+    let own: &[_] = &[("a", 1, 1), ("d/b", 2, 1)];
+    let read: &[_] = &[("a", 1, 1), ("d/b", 3, 2), ("d/c", 4, 1)];
+    let likely = [(own, Likely), (read, Likely)];
+    // It has what only the newer one has, or what the client has changed tells nothing.
+    assert_eq!(possible(&likely, &[("a", 5, 5), ("d/b", 6, 6), ("d/c", 4, 9)]), [1]);
+    assert_eq!(possible(&likely, &[("a", 1, 1), ("d/b", 3, 2)]), [1]);
+    assert_eq!(possible(&likely, &[("a", 5, 5), ("d/b", 6, 6), ("d/c", 7, 9)]), [1]);
+    // It has what only the older one has.
+    assert_eq!(possible(&likely, &[("a", 5, 5), ("d/b", 2, 1)]), [0, 1]);
+    assert_eq!(possible(&likely, &[("a", 5, 5), ("d/b", 6, 6)]), [0, 1]);
+    // A deletion that was taken over.
+    assert_eq!(possible(&[(read, Likely), (own, Likely)], &[("d/b", 6, 6)]), [1]);
+    // Too soon to tell.
+    assert_eq!(possible(&[(own, Likely), (read, Open)], read), [0, 1]);
+    let other: &[_] = &[("z", 9, 9)];
+    assert_eq!(possible(&[(own, Likely), (read, Likely), (other, Open)], read), [1, 2]);
+    assert_eq!(possible(&[(&[], Likely), (read, Likely)], &[("n", 9, 9)]), [0, 1]);
+    assert_eq!(possible(&[(read, Open)], own), [0]);
+    // Put over what was announced afterwards, if the tree says so.
+    let doubtful = [(own, Likely), (read, Unlikely)];
+    assert_eq!(possible(&doubtful, &[("a", 1, 1), ("d/b", 3, 2)]), [0, 1]);
+    assert_eq!(possible(&doubtful, &[("a", 5, 5), ("d/b", 6, 6)]), [0]);
+    assert_eq!(possible(&[(own, Likely), (read, Unlikely), (&[], Likely)], read), [0, 1, 2]);
+    assert_eq!(possible(&[(own, Likely), (read, Unlikely), (&[], Likely)], &[]), [2]);
+}
+
+#[test]
+fn rows_of_bases_are_needed_only_where_there_are_several() {
+    let mut forest = Forest::default();
+    let root = forest.plant(&Folder::of(&[("a", 1, 1)]));
+    let gone = Some(blob_id(b"gone"));
+    let gone = Base { root: gone, trust: Trust::Likely };
+    let own = Base { root: None, trust: Trust::Likely };
     let lookup = |hash: &Hash| forest.row(hash);
-    let bases = [Some(own), Some(other)];
-    assert_eq!(nearest(&bases, edited_own, lookup), Ok(Some(own)));
-    assert_eq!(nearest(&bases, edited_other, lookup), Ok(Some(other)));
-    assert_eq!(nearest(&[None, Some(other)], EMPTY_ROOT, lookup), Ok(None));
-    assert_eq!(nearest(&[None, Some(other)], edited_own, lookup), Ok(None));
-    assert_eq!(nearest(&[None, Some(other)], edited_other, lookup), Ok(Some(other)));
-    // Without rows where there is nothing to choose.
-    let gone = blob_id(b"gone");
-    assert_eq!(nearest(&[Some(gone)], own, lookup), Ok(Some(gone)));
-    assert_eq!(nearest(&[None, Some(gone)], own, lookup), Err(MergeError::Missing(vec![gone])));
+    assert_eq!(plausible(&[gone], root, lookup), Ok(vec![gone.root]));
+    let missing = MergeError::Missing(gone.root.into_iter().collect());
+    assert_eq!(plausible(&[own, gone], root, lookup), Err(missing));
+}
+
+#[test]
+fn of_several_bases_that_counts_which_keeps_more() {
+    fn outcome(
+        bases: &[Files<'_>],
+        ours: Files<'_>,
+        theirs: Files<'_>,
+    ) -> BTreeMap<String, Option<Hash>> {
+        let mut forest = Forest::default();
+        let bases: Vec<_> =
+            bases.iter().map(|base| Some(forest.plant(&Folder::of(base)))).collect();
+        let (ours, theirs) = (forest.plant(&Folder::of(ours)), forest.plant(&Folder::of(theirs)));
+        let merged = merge(&bases, ours, theirs, BOTH, |hash| forest.row(hash)).unwrap();
+        forest.take(&merged.rows);
+        let contents = forest.contents(merged.root);
+        let outcome = contents.into_iter().map(|(path, what)| (path, what.map(|(blob, _)| blob)));
+        outcome.collect()
+    }
+    let (one, two) = (&[("a", 1, 1)][..], &[("a", 2, 2)][..]);
+    // Announced before what was read was in place: no edit.
+    assert_eq!(outcome(&[one, two], two, one), expected(&[("a", Some(2))]));
+    // An edit of the one or the other: both stay.
+    let both = expected(&[("a", Some(3)), (&copy_name("a", 2, ""), Some(2))]);
+    assert_eq!(outcome(&[one, two], two, &[("a", 3, 3)]), both);
+    // Deleted only if it was there for sure.
+    assert_eq!(outcome(&[one, two], two, &[]), expected(&[("a", Some(2))]));
+    assert_eq!(outcome(&[&[], two], two, &[]), expected(&[("a", Some(2))]));
+    assert_eq!(outcome(&[two, two], two, &[]), expected(&[]));
+    let deep = &[("d/a", 2, 2), ("d/b", 1, 1)][..];
+    let kept = expected(&[("d", None), ("d/a", Some(2))]);
+    assert_eq!(outcome(&[&[("d/b", 1, 1)], deep], deep, &[]), kept);
+    // What others deleted or edited is not brought back.
+    assert_eq!(outcome(&[one, two], &[], two), expected(&[]));
+    assert_eq!(outcome(&[one, two], &[], one), expected(&[]));
+    assert_eq!(outcome(&[one, two], &[("a", 3, 3)], two), expected(&[("a", Some(3))]));
 }
 
 const PATHS: [&str; 10] = ["a", "a/x", "a/y", "b.txt", "d", "d/a", "d/b", "d/e", "d/e/f", "d/e/g"];
@@ -269,8 +344,6 @@ fn changed(folder: &Folder, changes: &[Change]) -> Folder {
     }
     folder
 }
-
-type Contents = BTreeMap<String, Option<(Hash, i64)>>;
 
 fn blob_at(contents: &Contents, path: &str) -> Option<Hash> {
     contents.get(path).copied().flatten().map(|(blob, _)| blob)
@@ -326,6 +399,38 @@ proptest! {
             prop_assert_eq!(merged(&mut forest, base_root, side, root, conflicts), root);
             prop_assert_eq!(merged(&mut forest, Some(side), side, root, conflicts), root);
             prop_assert_eq!(merged(&mut forest, base_root, side, side, conflicts), side);
+        }
+    }
+
+    #[test]
+    fn whatever_else_may_have_been_the_base_no_edit_is_lost(
+        start in changes(12), left in changes(6), right in changes(6), others in
+        proptest::collection::vec(changes(6), 1..3), place in 0..3_usize,
+    ) {
+        // Nobody else has what the announced tree brings.
+        let mine = |change: &Change| match change {
+            Change::Put(path, file) => Change::Put(*path, File { content: file.content + 9, ..*file }),
+            other => other.clone(),
+        };
+        let base = changed(&Folder::default(), &start);
+        let right: Vec<Change> = right.iter().map(mine).collect();
+        let sides = [changed(&base, &left), changed(&base, &right)];
+        let mut forest = Forest::default();
+        let mut bases: Vec<Option<Hash>> =
+            others.iter().map(|other| Some(forest.plant(&changed(&base, other)))).collect();
+        bases.insert(place.min(bases.len()), Some(forest.plant(&base)));
+        let [ours, theirs] = [forest.plant(&sides[0]), forest.plant(&sides[1])];
+        let merged = merge(&bases, ours, theirs, BOTH, |hash| forest.row(hash)).unwrap();
+        forest.take(&merged.rows);
+        let contents = forest.contents(merged.root);
+        for (side, other) in [(&sides[0], &sides[1]), (&sides[1], &sides[0])] {
+            for (path, file) in side.files() {
+                let is_new = base.file(path).is_none_or(|was| was.content != file.content);
+                let stayed = other.file(path).is_some_and(|is| is.content == file.content);
+                if is_new || stayed {
+                    prop_assert!(is_there(&contents, path, file.blob()), "{path} {contents:?}");
+                }
+            }
         }
     }
 
