@@ -74,6 +74,22 @@ impl fmt::Debug for Hash {
     }
 }
 
+/// Names a blob whose bytes come piece by piece.
+#[derive(Clone, Debug, Default)]
+pub struct BlobHasher(Sha256);
+
+impl BlobHasher {
+    /// The next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// What the blob is called, now that all has come.
+    pub fn finish(self) -> Hash {
+        Hash::of(self.0)
+    }
+}
+
 /// What a blob is called.
 pub fn blob_id(bytes: &[u8]) -> Hash {
     Hash::of(Sha256::new_with_prefix(bytes))

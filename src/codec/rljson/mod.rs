@@ -16,7 +16,7 @@ mod tree;
 mod tests;
 
 pub use canonical::{hash, verify};
-pub use hash::{HASH_CHARS, Hash, blob_id};
+pub use hash::{BlobHasher, HASH_CHARS, Hash, blob_id};
 pub use tree::{
     EMPTY_ROOT, EMPTY_ROOT_ROW, Identity, NAME_BYTES_MAX, Node, PATH_BYTES_MAX, Row, TreeError,
 };

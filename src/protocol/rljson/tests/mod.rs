@@ -1,2 +1,3 @@
 mod forest;
 mod merge;
+mod shelf;
