@@ -1,3 +1,5 @@
 mod forest;
 mod merge;
+mod model;
+mod route;
 mod shelf;

@@ -1,0 +1,372 @@
+//! A route: what its clients announce, one after another, and what everybody is told (specs: rljson
+//! §4, §8).
+//!
+//! How it is called: [`Route::announce`] takes a payload in, [`Route::next_work`] gives the one whose turn
+//! it is. If that is a [`Work::Merge`], the caller fetches rows and merges, in its own time, and says
+//! what came of it ([`Route::finish`]); nothing else is taken up before. What is to be said comes out
+//! as [`Said`].
+//!
+//! Invariants:
+//! - The latest ref has everything that was taken up, but for what a merge decided against.
+//! - A ref goes to others than its sender only if it is the latest.
+//! - Who has announced or read the latest ref is not told of it again by a bootstrap: it would restore
+//!   an older tree over what it has changed since (§7).
+//! - Of each run of a client only the newest payload waits, unless it has read a tree meanwhile: then
+//!   an earlier one may have what a later one has not.
+//!
+//! This differs from §8 in one thing: reading a root does not make the next ref a fast-forward at
+//! once, since a client may have announced its own change before it put in place what it read. See
+//! [`origins`].
+
+mod acks;
+mod bootstrap;
+mod log;
+mod origins;
+mod payload;
+mod queue;
+mod stored;
+mod work;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::merge::Base;
+use crate::codec::rljson::Hash;
+use crate::protocol::socketio::Socket;
+use crate::session::Instant;
+use acks::Acks;
+use bootstrap::Bootstraps;
+use log::Log;
+use origins::{Bases, Candidate, Origins, Strays};
+use queue::{Pushed, Queue, Waiting};
+use work::server_payload;
+
+pub use acks::{ACK_WITHIN, ACKS_MAX, Ack};
+pub use bootstrap::{MIN_PACE, PACE};
+pub use log::{GAP_FILL_REFS_MAX, GapFill, LOG_BYTES_MAX, LOG_REFS_MAX};
+pub use origins::{HURRIED, ORIGINS_MAX, OVERWRITTEN_WITHIN, READS_MAX, SETTLED};
+pub use payload::{
+    NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, PREDECESSORS_MAX, Payload, PayloadError, Ref, root_of,
+};
+pub use queue::{QUEUE_BYTES_MAX, QUEUE_MAX, QUEUE_OF_RUN_MAX};
+pub use stored::{Change, StoredError};
+pub use work::{Announced, Crossing, Outcome, Said, Work};
+
+/// A client on the route.
+#[derive(Debug, Default)]
+struct Client {
+    /// The run it belongs to, once it has announced anything.
+    origin: Option<Box<str>>,
+    /// What it read before.
+    read: Bases,
+    /// The ref that it announced or read last.
+    has: Option<Ref>,
+}
+
+/// What is known of a route.
+#[derive(Debug, Default)]
+pub struct Route {
+    latest: Option<Ref>,
+    clients: BTreeMap<Socket, Client>,
+    origins: Origins,
+    strays: Strays,
+    queue: Queue,
+    merging: Option<Waiting>,
+    log: Log,
+    acks: Acks,
+    bootstraps: Bootstraps,
+    said: Vec<Said>,
+}
+
+impl Route {
+    /// A route on which nothing was announced, whose clients are told the latest ref this long after
+    /// they came: [`PACE`] or [`MIN_PACE`].
+    pub fn new(pace: &'static [std::time::Duration]) -> Self {
+        Self { bootstraps: Bootstraps::new(pace), ..Self::default() }
+    }
+
+    /// The latest ref, if any.
+    pub fn latest(&self) -> Option<&Ref> {
+        self.latest.as_ref()
+    }
+
+    /// Refs whose trees are to be kept, the latest first: at most `max`, each once.
+    pub fn kept(&self, max: usize) -> Vec<Ref> {
+        let merging = self.merging.iter().map(|merging| &merging.payload.reference);
+        let all = self.latest.iter().chain(merging).chain(self.queue.refs()).chain(self.log.refs());
+        let mut seen = BTreeSet::new();
+        all.filter(|reference| seen.insert(Ref::clone(reference))).take(max).cloned().collect()
+    }
+
+    /// Clients on the route.
+    pub fn clients(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// What is to be said, oldest first. To be called after every other call.
+    pub fn take_said(&mut self) -> Vec<Said> {
+        std::mem::take(&mut self.said)
+    }
+
+    /// A client is on this route from now on.
+    pub fn join(&mut self, socket: Socket, now: Instant) {
+        self.clients.entry(socket).or_insert_with(|| {
+            self.bootstraps.begin(socket, now);
+            Client::default()
+        });
+    }
+
+    /// A client is gone. What it announced keeps its turn.
+    pub fn leave(&mut self, socket: Socket, now: Instant) {
+        match self.clients.remove(&socket) {
+            Some(Client { origin: Some(origin), .. }) => {
+                self.origins.entry(&origin).left = Some(now);
+            }
+            Some(Client { origin: None, read, .. }) => self.strays.add(read),
+            None => {}
+        }
+        self.bootstraps.end(socket);
+        let mut acks = Vec::new();
+        self.acks.leave(socket, &mut acks);
+        self.answer(acks);
+    }
+
+    /// A client announces something.
+    pub fn announce(&mut self, from: Socket, payload: Payload, now: Instant) -> Announced {
+        self.join(from, now);
+        self.know_origin(from, &payload.origin, now);
+        let is_latest = self.latest.as_ref() == Some(&payload.reference);
+        if is_latest && !self.has_waiting(from, &payload.origin) {
+            self.repeat(from, &payload, now);
+            return Announced::Repeated;
+        }
+        // Made from what waits, it has all of that; made from what was read, it may not.
+        let replaces = self.bases(from, &payload.origin).is_none_or(Bases::is_sure);
+        match self.queue.push(Waiting { from, payload, at: now }, replaces) {
+            Pushed::Waits => Announced::Queued,
+            Pushed::Replaced(Waiting { from, payload, .. }) => {
+                self.acknowledge(from, payload.reference);
+                Announced::Queued
+            }
+            Pushed::Refused(waiting) => {
+                self.refuse(waiting);
+                Announced::Refused
+            }
+        }
+    }
+
+    /// Takes up the next payload; none if there is none, or one is being merged.
+    pub fn next_work(&mut self) -> Option<Work> {
+        if self.merging.is_some() {
+            return None;
+        }
+        let waiting = loop {
+            let waiting = self.queue.pop()?;
+            if self.latest.as_ref() != Some(&waiting.payload.reference) {
+                break waiting;
+            }
+            // It became so by another's announcing the same, or by going back to it.
+            self.repeat(waiting.from, &waiting.payload, waiting.at);
+        };
+        match self.crossing(&waiting) {
+            Some(crossing) => {
+                self.merging = Some(waiting);
+                Some(Work::Merge(crossing))
+            }
+            None => Some(Work::Forwarded(self.forward(waiting))),
+        }
+    }
+
+    /// What came of the merge that [`Route::next_work`] asked for; the change that is to be recorded, if
+    /// there is one.
+    pub fn finish(&mut self, outcome: Outcome) -> Option<Change> {
+        let waiting = self.merging.take()?;
+        let announced = root_of(&waiting.payload.reference);
+        let root = match outcome {
+            Outcome::Merged(root) if announced != Some(root) => root,
+            Outcome::Merged(_) | Outcome::Impossible => return Some(self.forward(waiting)),
+            Outcome::Dropped => {
+                self.refuse(waiting);
+                return None;
+            }
+        };
+        let merged: Ref = root.as_str().into();
+        // Also if it is not news: whoever announced something older is to have it.
+        let to: Vec<Socket> = self.clients.keys().copied().collect();
+        let payload = server_payload(&merged, true);
+        self.said.push(Said::Ref { to, payload });
+        Some(self.take_up(waiting, merged))
+    }
+
+    /// A client read the row of this root from the server.
+    pub fn read(&mut self, socket: Socket, root: Hash, now: Instant) {
+        let Some(client) = self.clients.get_mut(&socket) else { return };
+        let Some(reference) = self.log.known(self.latest.as_ref(), root.as_str()) else { return };
+        client.has = Some(Ref::clone(&reference));
+        match &client.origin {
+            Some(origin) => self.origins.entry(origin).bases.read(reference, now),
+            None => client.read.read(reference, now),
+        }
+    }
+
+    /// A client has heard of a ref (`<route>:ack:client`).
+    pub fn hear(&mut self, from: Socket, reference: &str) {
+        let mut acks = Vec::new();
+        self.acks.hear(from, reference, &mut acks);
+        self.answer(acks);
+    }
+
+    /// Refs that a client missed, as the JSON of its answer's `refs`.
+    pub fn gap_fill(&self, how: GapFill, asker: Socket, after: u64) -> String {
+        let origin = self.clients.get(&asker).and_then(|client| client.origin.as_deref());
+        self.log.gap_fill(how, origin, after)
+    }
+
+    /// Does what is due.
+    pub fn on_deadline(&mut self, now: Instant) {
+        let mut acks = Vec::new();
+        self.acks.on_deadline(now, &mut acks);
+        self.answer(acks);
+        for socket in self.bootstraps.due(now) {
+            if let Some(latest) = self.latest.as_ref().filter(|_| self.needs_bootstrap(socket)) {
+                let payload = server_payload(latest, false);
+                self.said.push(Said::Bootstrap { to: socket, payload });
+            }
+        }
+    }
+
+    /// When something is next due.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.acks.deadline().into_iter().chain(self.bootstraps.deadline()).min()
+    }
+
+    /// Whether a client lacks the latest ref, and has announced nothing that is still to be merged.
+    fn needs_bootstrap(&self, socket: Socket) -> bool {
+        let is_merging = self.merging.as_ref().is_some_and(|merging| merging.from == socket);
+        let client = self.clients.get(&socket);
+        !is_merging
+            && !self.queue.has_of(socket)
+            && client.is_some_and(|client| client.has != self.latest)
+    }
+
+    /// From a client's first payload on, what it read belongs to its run.
+    fn know_origin(&mut self, from: Socket, origin: &str, now: Instant) {
+        let Some(client) = self.clients.get_mut(&from) else { return };
+        if client.origin.as_deref() != Some(origin) && !origin.is_empty() {
+            client.origin = Some(origin.into());
+            let read = std::mem::take(&mut client.read);
+            let origin = self.origins.entry(origin);
+            if let Some(left) = origin.left.take() {
+                origin.bases.doubt(self.strays.since(left));
+                origin.bases.resume(left, now);
+            }
+            origin.bases.extend(read);
+        }
+    }
+
+    fn has_waiting(&self, from: Socket, origin: &str) -> bool {
+        self.merging.as_ref().is_some_and(|merging| merging.is_of(from, origin))
+            || self.queue.has_of_run(from, origin)
+    }
+
+    /// The latest ref was announced once more.
+    fn repeat(&mut self, from: Socket, payload: &Payload, now: Instant) {
+        self.note_announced(from, payload, now);
+        self.acknowledge(from, Ref::clone(&payload.reference));
+    }
+
+    /// Tells whoever announced something that nothing came of it.
+    fn refuse(&mut self, Waiting { from, payload, .. }: Waiting) {
+        if self.clients.contains_key(&from) {
+            self.said.push(Said::Ack(Ack::refused(from, payload.reference)));
+        }
+    }
+
+    /// Acknowledges a ref that others need not be told of.
+    fn acknowledge(&mut self, from: Socket, reference: Ref) {
+        if self.clients.contains_key(&from) {
+            let others = self.clients.len() - 1;
+            self.said.push(Said::Ack(Ack::at_once(from, reference, others)));
+        }
+    }
+
+    /// What a payload has to be merged with, unless it was made from the latest ref for sure, or is
+    /// none of a tree.
+    fn crossing(&self, waiting: &Waiting) -> Option<Crossing> {
+        let latest = self.latest.as_ref()?;
+        let payload = &waiting.payload;
+        if payload.predecessors.iter().any(|base| **base == **latest) {
+            return None;
+        }
+        let bases = self.bases(waiting.from, &payload.origin);
+        let bases =
+            bases.map_or_else(|| Bases::default().of(waiting.at), |bases| bases.of(waiting.at));
+        if matches!(&bases[..], [only] if only.reference.as_ref() == Some(latest)) {
+            return None;
+        }
+        let (latest, announced) = (root_of(latest)?, root_of(&payload.reference)?);
+        let base = |candidate: &Candidate| Base {
+            root: candidate.reference.as_deref().and_then(root_of),
+            trust: candidate.trust,
+        };
+        let bases = bases.iter().map(base).collect();
+        Some(Crossing { from: waiting.from, bases, latest, announced })
+    }
+
+    /// What whoever sends as this origin on this connection may have made its next tree from.
+    fn bases(&self, from: Socket, origin: &str) -> Option<&Bases> {
+        match origin {
+            "" => self.clients.get(&from).map(|client| &client.read),
+            origin => self.origins.get(origin).map(|origin| &origin.bases),
+        }
+    }
+
+    /// Makes a payload the latest ref, and tells everybody else.
+    fn forward(&mut self, waiting: Waiting) -> Change {
+        let to: Vec<Socket> =
+            self.clients.keys().copied().filter(|socket| *socket != waiting.from).collect();
+        if !to.is_empty() {
+            let sender = format!("client_{}_{}", waiting.from.member.0, waiting.from.namespace);
+            let payload = waiting.payload.relayed(&sender);
+            self.said.push(Said::Ref { to, payload });
+        }
+        let told = Ref::clone(&waiting.payload.reference);
+        self.take_up(waiting, told)
+    }
+
+    /// A payload is taken into account: `latest` has all that it had.
+    fn take_up(&mut self, waiting: Waiting, latest: Ref) -> Change {
+        let Waiting { from, payload, at } = waiting;
+        self.note_announced(from, &payload, at);
+        let others: BTreeSet<Socket> =
+            self.clients.keys().copied().filter(|socket| *socket != from).collect();
+        let mut acks = Vec::new();
+        let announced = (from, Ref::clone(&payload.reference));
+        self.acks.begin(announced, Ref::clone(&latest), others, at, &mut acks);
+        acks.retain(|ack| self.clients.contains_key(&ack.to));
+        self.answer(acks);
+        self.latest = Some(Ref::clone(&latest));
+        let change = Change { payload: payload.text.clone(), latest };
+        self.log.push(payload, &change.latest);
+        change
+    }
+
+    fn note_announced(&mut self, from: Socket, payload: &Payload, at: Instant) {
+        let client = self.clients.get_mut(&from);
+        if payload.origin.is_empty() {
+            if let Some(client) = client {
+                client.read.announced(Ref::clone(&payload.reference), at);
+                client.has = Some(Ref::clone(&payload.reference));
+            }
+            return;
+        }
+        if let Some(client) = client {
+            client.has = Some(Ref::clone(&payload.reference));
+        }
+        let origin = self.origins.entry(&payload.origin);
+        origin.bases.announced(Ref::clone(&payload.reference), at);
+    }
+
+    fn answer(&mut self, acks: Vec<Ack>) {
+        self.said.extend(acks.into_iter().map(Said::Ack));
+    }
+}

@@ -1,0 +1,224 @@
+//! What each run of a client made its next tree from.
+//!
+//! A client's tree was made from what it announced last, or from one that it has read since and put
+//! in place of its own. Reading is seen; putting in place is not, and what the server merges on a
+//! wrong base loses edits: whatever the base has and the tree has not counts as deleted. So all that
+//! a tree may have been made from are remembered, in this order:
+//!
+//! - What the client announced last. It is the oldest: all that it was made from is part of the
+//!   latest tree.
+//! - What it has read, in the order of reading. A client looks after its folder no more while it
+//!   fetches a tree and puts it in place, but what it had noticed before it still announces, a
+//!   debounce later (§9). So what comes soon after the reading of a root says little about it, and
+//!   what comes later was made from it, unless the tree itself speaks against that: fetching may
+//!   fail. [`plausible`](super::super::merge::plausible) finds that out.
+//! - What it has read shortly before it announced: it may have put that in place afterwards, over
+//!   what it announced. Nothing but the tree itself tells, or, where that was long enough ago for all
+//!   but a slow network, if the tree itself says so.
+//! - What was read on a connection that ended before it told whose it was, while the client was away:
+//!   it may have been the client's.
+//!
+//! Where that leaves several, the merge keeps what any of them would keep: a deletion that is undone
+//! is a lesser evil than an edit that is lost. A base that is missing here is no harm as long as an
+//! older one is there, since what others did in between looks as if the client had done it, too.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::Ref;
+use crate::protocol::rljson::merge::Trust;
+use crate::session::Instant;
+
+/// Runs of clients that are remembered for a route; the one silent for longest is forgotten.
+pub const ORIGINS_MAX: usize = 4096;
+/// Trees that a client has read and may have put in place; the oldest ones are forgotten.
+pub const READS_MAX: usize = 4;
+/// Trees that were read nobody knows by whom, and are remembered for a route.
+const STRAYS_MAX: usize = 64;
+/// From the reading of a root to the last that is announced of what was there before: 300 ms of
+/// debounce (§9), and at least 15 ms of storing. Who edits a file the moment that it has come announces
+/// that hardly later, after some 350 ms.
+pub const HURRIED: Duration = Duration::from_millis(330);
+/// The same where the network is slow: what was announced within it may have been overwritten later.
+pub const OVERWRITTEN_WITHIN: Duration = Duration::from_secs(3);
+/// From the reading of a root to its tree's being in place for sure: fetching may take 20 s, restoring
+/// 15 s; who failed reads the root again within 20 s (§9).
+pub const SETTLED: Duration = Duration::from_secs(60);
+
+/// A tree that a client may have made its next one from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Candidate {
+    /// None is a tree without files.
+    pub(super) reference: Option<Ref>,
+    pub(super) trust: Trust,
+}
+
+/// A tree whose root a client read.
+#[derive(Clone, Debug)]
+pub(super) struct Read {
+    reference: Ref,
+    /// When it was read first.
+    first: Instant,
+    /// When it was read last.
+    last: Instant,
+    /// The client announced something afterwards, made from it or not; or it was another client.
+    doubt: Option<Trust>,
+}
+
+/// What a client may have made its next tree from.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Bases {
+    /// What it announced last; none at first, a tree without files.
+    own: Option<Ref>,
+    /// Oldest first.
+    reads: SmallVec<[Read; 1]>,
+}
+
+impl Bases {
+    /// What it announced last.
+    pub(super) fn own(&self) -> Option<&Ref> {
+        self.own.as_ref()
+    }
+
+    /// Whether there is but one.
+    pub(super) fn is_sure(&self) -> bool {
+        self.reads.is_empty()
+    }
+
+    /// What the client announced at `at` is part of the latest tree.
+    pub(super) fn announced(&mut self, reference: Ref, at: Instant) {
+        self.reads.retain(|read| at < read.last + OVERWRITTEN_WITHIN);
+        for read in self.reads.iter_mut().filter(|read| read.first <= at) {
+            let is_open = at < read.last + HURRIED || read.doubt == Some(Trust::Open);
+            read.doubt = Some(if is_open { Trust::Open } else { Trust::Unlikely });
+        }
+        self.own = Some(reference);
+    }
+
+    /// The client read the root of a tree.
+    pub(super) fn read(&mut self, reference: Ref, now: Instant) {
+        let again = self.reads.iter().position(|read| read.reference == reference);
+        let again = again.map(|again| self.reads.remove(again));
+        if self.reads.len() == READS_MAX {
+            self.reads.remove(0);
+        }
+        let first = again.map_or(now, |again| again.first);
+        self.reads.push(Read { reference, first, last: now, doubt: None });
+    }
+
+    /// What a tree announced at `at` may have been made from, oldest first; never empty.
+    pub(super) fn of(&self, at: Instant) -> Vec<Candidate> {
+        let own = Candidate { reference: self.own.clone(), trust: Trust::Likely };
+        let mut candidates = vec![own];
+        for read in self.reads.iter().filter(|read| read.first <= at) {
+            let trust = match read.doubt {
+                Some(doubt) => doubt,
+                None if at < read.last + HURRIED => Trust::Open,
+                None => Trust::Likely,
+            };
+            if read.last + SETTLED <= at && trust == Trust::Likely {
+                candidates.clear();
+            }
+            let reference = Some(Ref::clone(&read.reference));
+            candidates.push(Candidate { reference, trust });
+        }
+        // Of a tree that it announced itself, or read twice, reading tells nothing new.
+        candidates.dedup_by(|later, earlier| later.reference == earlier.reference);
+        candidates
+    }
+
+    /// The client may have read these as well.
+    pub(super) fn doubt(&mut self, reads: impl Iterator<Item = Read>) {
+        for read in reads {
+            if self.reads.iter().all(|own| own.reference != read.reference) {
+                self.reads.push(Read { doubt: Some(Trust::Open), ..read });
+            }
+        }
+        self.reads.sort_by_key(|read| read.last);
+        let excess = self.reads.len().saturating_sub(READS_MAX);
+        self.reads.drain(..excess);
+    }
+
+    /// The client, gone since `left`, is back at `now`: what it sends first it may have made before it
+    /// put in place what it had read.
+    pub(super) fn resume(&mut self, left: Instant, now: Instant) {
+        let unsettled = |read: &&mut Read| left < read.last + SETTLED;
+        self.reads.iter_mut().filter(unsettled).for_each(|read| read.last = now);
+    }
+
+    /// Takes over what was read before the client told its origin.
+    pub(super) fn extend(&mut self, read: Self) {
+        read.reads.into_iter().for_each(|read| self.read(read.reference, read.last));
+    }
+}
+
+/// What was read on connections that ended before they told whose they were, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Strays(VecDeque<Read>);
+
+impl Strays {
+    /// A connection ended on which this was read.
+    pub(super) fn add(&mut self, bases: Bases) {
+        self.0.extend(bases.reads);
+        let excess = self.0.len().saturating_sub(STRAYS_MAX);
+        self.0.drain(..excess);
+    }
+
+    /// What a client may have read that is gone since `left`, by what is known of its connection.
+    pub(super) fn since(&self, left: Instant) -> impl Iterator<Item = Read> {
+        self.0.iter().filter(move |read| left < read.last + SETTLED).cloned()
+    }
+}
+
+/// A run of a client.
+#[derive(Debug, Default)]
+pub(super) struct Origin {
+    pub(super) bases: Bases,
+    /// When its connection ended.
+    pub(super) left: Option<Instant>,
+    /// Grows with each use.
+    used: u64,
+}
+
+/// All runs of clients that announced anything on a route.
+#[derive(Debug, Default)]
+pub(super) struct Origins {
+    origins: BTreeMap<Box<str>, Origin>,
+    /// By use, the longest silent first.
+    by_use: BTreeMap<u64, Box<str>>,
+    uses: u64,
+}
+
+impl Origins {
+    /// The run of this name, remembered from now on.
+    pub(super) fn entry(&mut self, name: &str) -> &mut Origin {
+        self.uses += 1;
+        match self.origins.get(name) {
+            Some(origin) => drop(self.by_use.remove(&origin.used)),
+            None if self.origins.len() >= ORIGINS_MAX => self.forget_one(),
+            None => {}
+        }
+        self.by_use.insert(self.uses, name.into());
+        let origin = self.origins.entry(name.into()).or_default();
+        origin.used = self.uses;
+        origin
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Origin> {
+        self.origins.get(name)
+    }
+
+    /// Each run with what it announced last, the longest silent first.
+    pub(super) fn announced(&self) -> Vec<(&str, &Ref)> {
+        let own = |name: &str| self.origins.get(name)?.bases.own();
+        self.by_use.values().filter_map(|name| Some((&**name, own(name)?))).collect()
+    }
+
+    fn forget_one(&mut self) {
+        if let Some((_, name)) = self.by_use.pop_first() {
+            self.origins.remove(&name);
+        }
+    }
+}

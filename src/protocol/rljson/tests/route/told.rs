@@ -1,0 +1,129 @@
+//! Who is told what: acknowledgements, bootstraps, gaps.
+
+use super::*;
+
+#[test]
+fn acknowledgements_are_counted() {
+    let mut route = route();
+    announce(&mut route, 1, "a", 1, 0);
+    assert_eq!(acks(&route.take_said()), [(1, true, 0, 0)]);
+    (2..=4).for_each(|member| route.join(socket(member), at(0)));
+    announce(&mut route, 1, "a", 2, 100);
+    for from in [1, 2, 2, 3, 9] {
+        route.hear(socket(from), root(2).as_str());
+    }
+    assert_eq!(acks(&route.take_said()), []);
+    route.hear(socket(4), "other");
+    route.leave(socket(4), at(500));
+    assert_eq!(acks(&route.take_said()), [(1, true, 2, 3)]);
+    announce(&mut route, 1, "a", 3, 200);
+    route.hear(socket(2), root(3).as_str());
+    let due = 200 + ACK_WITHIN.as_millis() as u64;
+    route.on_deadline(at(due - 1));
+    assert_eq!(acks(&route.take_said()), []);
+    assert!(route.deadline() <= Some(at(due)));
+    route.on_deadline(at(due));
+    assert_eq!(acks(&route.take_said()), [(1, false, 1, 2)]);
+    // Who is gone is not answered.
+    announce(&mut route, 1, "a", 4, 300);
+    route.leave(socket(1), at(500));
+    route.hear(socket(2), root(4).as_str());
+    route.hear(socket(3), root(4).as_str());
+    assert_eq!(acks(&route.take_said()), []);
+}
+
+#[test]
+fn a_merged_ref_is_acknowledged_by_who_heard_what_came_of_it() {
+    let mut route = route();
+    announce(&mut route, 1, "a", 1, 0);
+    crossing(announce(&mut route, 2, "b", 2, 1));
+    route.take_said();
+    route.finish(Outcome::Merged(root(3)));
+    route.hear(socket(1), root(3).as_str());
+    assert_eq!(acks(&route.take_said()), [(2, true, 1, 1)]);
+}
+
+#[test]
+fn there_are_so_many_acknowledgements_at_once() {
+    let mut route = route();
+    route.join(socket(2), at(0));
+    for number in 0..=ACKS_MAX as u32 {
+        announce(&mut route, 1, "a", number, 0);
+    }
+    assert_eq!(acks(&route.take_said()), [(1, false, 0, 1)]);
+}
+
+#[test]
+fn whoever_lacks_the_latest_ref_is_told_of_it_four_times() {
+    let mut route = route();
+    announce(&mut route, 1, "a", 1, 0);
+    route.join(socket(2), at(1_000));
+    let mut told = Vec::new();
+    for ms in 0..10_000 {
+        route.on_deadline(at(ms));
+        let said = bootstraps(&route.take_said());
+        told.extend(said.into_iter().map(|(to, payload)| (ms, to, payload)));
+    }
+    let payload = json!({ "o": "__server__", "r": root(1).as_str() });
+    let expected = [1_900, 3_000, 5_000, 8_000].map(|ms| (ms, 2, payload.clone()));
+    assert_eq!(told, expected);
+    assert_eq!(route.deadline(), None);
+}
+
+#[test]
+fn whoever_has_the_latest_ref_is_not_told_of_it() {
+    let mut route = route();
+    announce(&mut route, 1, "a", 1, 0);
+    (2..=4).for_each(|member| route.join(socket(member), at(0)));
+    // One read it, one announced it, one left, and one has something else that is to be merged.
+    route.read(socket(2), root(1), at(1));
+    assert_eq!(announce(&mut route, 3, "c", 1, 1), None);
+    route.leave(socket(4), at(500));
+    crossing(announce(&mut route, 5, "e", 2, 2));
+    route.take_said();
+    route.on_deadline(at(3_000));
+    assert_eq!(bootstraps(&route.take_said()), []);
+    // Late, and once for all that is due.
+    route.finish(Outcome::Merged(root(3)));
+    route.read(socket(1), root(3), at(3_001));
+    route.take_said();
+    route.on_deadline(at(60_000));
+    let told: Vec<u32> = bootstraps(&route.take_said()).into_iter().map(|(to, _)| to).collect();
+    assert_eq!(told, [2, 3, 5]);
+}
+
+#[test]
+fn gaps_are_filled_with_what_others_announced() {
+    let mut route = route();
+    for (from, origin, seq) in [(1, "a", 1), (2, "b", 1), (2, "b", 2), (1, "a", 2)] {
+        let payload = payload(json!({ "o": origin, "r": format!("{origin}{seq}"), "seq": seq }));
+        route.announce(socket(from), payload, at(0));
+        assert!(is_forwarded(route.next_work()));
+    }
+    let ask = |how, after| -> Value {
+        serde_json::from_str(&route.gap_fill(how, socket(1), after)).unwrap()
+    };
+    assert_eq!(ask(GapFill::Empty, 0), json!([]));
+    let b = |seq: u32| json!({ "o": "b", "r": format!("b{seq}"), "seq": seq });
+    assert_eq!(ask(GapFill::Replay, 0), json!([b(1), b(2)]));
+    assert_eq!(ask(GapFill::Replay, 1), json!([b(2)]));
+}
+
+#[test]
+fn the_log_is_bounded() {
+    let mut route = route();
+    let filler = "x".repeat(2_000);
+    for seq in 1..2_000 {
+        let text = if seq < 1_000 { &*filler } else { "" };
+        let value = json!({ "o": "a", "r": format!("r{seq}"), "seq": seq, "more": text });
+        route.announce(socket(1), payload(value), at(0));
+        route.next_work();
+    }
+    let missed: Value =
+        serde_json::from_str(&route.gap_fill(GapFill::Replay, socket(2), 0)).unwrap();
+    let missed = missed.as_array().unwrap();
+    assert_eq!((missed.len(), &missed[199]["seq"]), (GAP_FILL_REFS_MAX, &json!(1_999)));
+    let kept = route.kept(usize::MAX);
+    assert_eq!((kept.len(), &*kept[0]), (LOG_REFS_MAX, "r1999"));
+    assert_eq!(route.kept(2).len(), 2);
+}
