@@ -2,6 +2,7 @@
 
 mod blobs;
 mod chunking;
+mod crash;
 mod engine;
 mod fallen;
 mod holding;

@@ -16,9 +16,12 @@ use lockstep::net::wakeup::Wakeup;
 use lockstep::session::{Counters, Instant, Now};
 use lockstep::shard::journaling::Journaling;
 use lockstep::shard::mesh::{self, Item, Outlet};
+use lockstep::shard::placement;
 use lockstep::shard::routes::Profile;
 use lockstep::shard::{Config, Links, Shard};
-use lockstep::storage::journal::{Done, Journal, SegmentFile, Settings, Sync, Syncer, Volume};
+use lockstep::storage::journal::{
+    Done, Journal, Recovered, SegmentFile, Settings, Sync, Syncer, Volume,
+};
 use lockstep::{protocol, storage};
 
 /// The wall clock when the virtual one starts.
@@ -41,6 +44,14 @@ pub struct Setup {
     pub connections_max: usize,
     pub protocols: protocol::Config,
     pub seed: u64,
+    /// When the journal is synced.
+    pub sync: Sync,
+    /// What its records are made with.
+    pub key: Key,
+    /// Size from which on a segment is followed by the next, in bytes.
+    pub segment_bytes: Option<u64>,
+    /// Sessions of an earlier process.
+    pub recovered: Vec<Recovered>,
 }
 
 impl Setup {
@@ -56,6 +67,10 @@ impl Setup {
             connections_max: 10_000,
             protocols: protocol::Config::default(),
             seed: 1,
+            sync: Sync::Never,
+            key: Key { epoch: 1, salt: 7 },
+            segment_bytes: None,
+            recovered: Vec::new(),
         }
     }
 }
@@ -79,8 +94,12 @@ pub type Disk = Arc<RwLock<DiskBytes>>;
 #[derive(Debug, Default)]
 pub struct DiskBytes {
     pub segments: BTreeMap<(usize, u32), Vec<u8>>,
+    /// How much of each survives a loss of power, in bytes.
+    pub synced: BTreeMap<(usize, u32), usize>,
     /// Whether writes fail.
     pub fails: bool,
+    /// What a write that fails has written all the same, in bytes.
+    pub torn: usize,
 }
 
 /// Those of one shard.
@@ -121,11 +140,13 @@ impl Volume for Segments {
 impl SegmentFile for SegmentBytes {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut disk = self.0.write().expect("nobody panics");
-        if disk.fails {
-            return Err(io::Error::other("the disk fails"));
-        }
+        let (fails, torn) = (disk.fails, disk.torn);
         let segment = disk.segments.entry(self.1).or_default();
         segment.truncate(offset as usize);
+        if fails {
+            segment.extend_from_slice(&bytes[..torn.min(bytes.len())]);
+            return Err(io::Error::other("the disk fails"));
+        }
         segment.extend_from_slice(bytes);
         Ok(())
     }
@@ -135,6 +156,9 @@ impl SegmentFile for SegmentBytes {
     }
 
     fn sync(&self) -> io::Result<()> {
+        let mut disk = self.0.write().expect("nobody panics");
+        let length = disk.segments.get(&self.1).map_or(0, Vec::len);
+        disk.synced.insert(self.1, length);
         Ok(())
     }
 }
@@ -184,13 +208,19 @@ impl World {
         let reply = move |shard, what| drop(done.send((shard, what)));
         let syncer = setup.journal.then(|| Syncer::spawn(reply).expect("threads can be started"));
         let disk = Disk::default();
-        let journaling = |index| {
+        let mut recovered: Vec<Vec<Recovered>> = (0..setup.shards).map(|_| Vec::new()).collect();
+        for session in setup.recovered {
+            recovered[placement::owner(&session.name, setup.shards)].push(session);
+        }
+        let mut journaling = |index: usize| {
             let Some(syncer) = syncer.clone() else { return Journaling::default() };
-            let settings = Settings::new(Key { epoch: 1, salt: 7 }, index, Sync::Never);
+            let mut settings = Settings::new(setup.key, index, setup.sync);
+            settings.segment_bytes = setup.segment_bytes.unwrap_or(settings.segment_bytes);
             let volume = Arc::new(Segments { disk: disk.clone(), shard: index });
-            let journal = Journal::open(settings, volume, syncer, 0, None);
+            let recovered = std::mem::take(&mut recovered[index]);
+            let journal = Journal::open(settings, volume, syncer, recovered.len(), None);
             let journal = journal.expect("memory can be written");
-            Journaling { journal: Some(journal), ..Journaling::default() }
+            Journaling { journal: Some(journal), recovered, ..Journaling::default() }
         };
         let shard = |(index, inbox)| {
             let config = Config {

@@ -28,6 +28,8 @@ mod writer;
 use std::time::Duration;
 
 pub use read_back::ReadBack;
+#[cfg(test)]
+pub(crate) use recover::rebuilt;
 pub use recover::{Damaged, Epoch, Progress, Recovered, Recovery, recover};
 pub use syncer::{Done, Synced, Syncer};
 pub use volume::{Directory, SegmentFile, Volume};

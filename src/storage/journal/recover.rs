@@ -18,7 +18,7 @@ const DAMAGED: &str = "damaged";
 const NAME_BYTES_MAX: usize = 120;
 
 /// A session with entries that are kept nowhere else.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Recovered {
     /// Its full name.
     pub name: String,
@@ -103,6 +103,20 @@ impl Epoch {
             }
         }
     }
+}
+
+/// The sessions in these segments, and those that are damaged. Segments are in the order of epoch,
+/// shard and number, each with what makes its records, its shard and its number.
+#[cfg(test)]
+pub(crate) fn rebuilt(segments: &[(Key, u32, u32, Vec<u8>)]) -> (Vec<Recovered>, Vec<Damaged>) {
+    let mut rebuild = Rebuild::default();
+    for (at, (key, shard, number, bytes)) in segments.iter().enumerate() {
+        let next = segments.get(at + 1);
+        let is_last = next.is_none_or(|next| (next.0, next.1) != (*key, *shard));
+        let place = Place { segment: *number, offset: 0 };
+        rebuild.segment(*key, Site { epoch: key.epoch, shard: *shard, place }, bytes, is_last);
+    }
+    rebuild.finish()
 }
 
 /// Reads the journal in `data_dir`. Changes nothing but what it keeps aside.
