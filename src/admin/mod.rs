@@ -110,7 +110,7 @@ pub fn alive(pages: Pages) -> String {
         }
         Pages::Zeal => "Zeal CRDT Server Running".to_owned(),
         Pages::YWebsocket => "okay".to_owned(),
-        Pages::Common | Pages::Comutiny | Pages::Gallery => home(),
+        Pages::Common | Pages::Comutiny | Pages::Gallery | Pages::Rljson => home(),
     }
 }
 

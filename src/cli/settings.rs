@@ -150,6 +150,8 @@ pub struct Settings {
     pub croquet: CroquetSettings,
     /// The gallery's.
     pub gallery: protocol::gallery::Config,
+    /// The rljson hub's.
+    pub rljson: protocol::rljson::Config,
     /// Those of Yjs documents.
     pub yjs: protocol::yjs::Config,
     /// What is odd about the settings without being wrong: to be logged at start.
@@ -266,6 +268,7 @@ impl Settings {
             comutiny: self.comutiny.clone(),
             croquet: self.croquet.config(),
             gallery: self.gallery.clone(),
+            rljson: self.rljson.clone(),
             yjs: self.yjs.clone(),
             sid_cookie: self.sid_cookie.clone(),
         }

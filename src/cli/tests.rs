@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use super::settings::{Contradiction, Shards};
 use super::*;
-use crate::protocol::comutiny;
 use crate::protocol::gallery::Permissions;
+use crate::protocol::{self, comutiny};
 use crate::server::log::Format;
 
 fn run(arguments: &str, environment: &[(&str, &str)]) -> Result<Command, Stop> {
@@ -118,6 +118,16 @@ fn defaults_are_safe_and_as_documented() {
     assert_eq!((comutiny.speak_as_anybody, comutiny.announce_disconnect), (false, true));
     assert_eq!((&comutiny.login, &*comutiny.cors_origin), (&None, "*"));
     assert_eq!(settings.comutiny_avatars, None);
+    let (rljson, own) = (&settings.rljson, protocol::rljson::Config::default());
+    assert_eq!(rljson.message_bytes_max, own.message_bytes_max);
+    assert_eq!(rljson.messages_per_second_max, own.messages_per_second_max);
+    assert_eq!(rljson.row_bytes_max, own.row_bytes_max);
+    assert_eq!(rljson.blob_bytes_max, own.blob_bytes_max);
+    assert_eq!(rljson.routes_max, own.routes_max);
+    assert_eq!((rljson.conflicts, rljson.bootstrap), (own.conflicts, own.bootstrap));
+    assert_eq!((rljson.gap_fill, rljson.allow_writes), (own.gap_fill, false));
+    assert_eq!((&rljson.token, &rljson.read_token), (&None, &None));
+    assert!(rljson.origins.is_empty() && rljson.read_only_routes.is_empty());
     assert_eq!(settings.gallery.rooms_max, 1_000);
     assert_eq!(settings.gallery.users_max_default, 50);
     assert_eq!(settings.gallery.message_bytes_max, 1 << 20);
@@ -188,7 +198,7 @@ fn every_setting_can_come_from_its_variable() {
         ("connections-max", _) => "10",
         ("files-bytes-max", _) => "1GiB",
         ("croquet-herald-hosts", _) => "a:1,b",
-        ("zeal-origins", _) => "http://a:1,https://B",
+        ("zeal-origins" | "rljson-origins", _) => "http://a:1,https://B",
         ("as", _) => "croquet",
         ("in-memory" | "verbose" | "gallery-one-host" | "gallery-hide-rooms", _) => "true",
         ("comutiny-jwt-secret", _) => "abc",
@@ -196,6 +206,8 @@ fn every_setting_can_come_from_its_variable() {
         ("comutiny-avatars", _) => "avatars.json",
         ("gallery-api-key" | "gallery-role-secret" | "yjs-write-token", _) => "abc",
         ("yjs-read-token", _) => "",
+        ("rljson-token" | "rljson-read-token" | "rljson-read-only", _) => "abc",
+        ("rljson-blob-bytes-max", _) => "1GiB",
         (_, list::Default::Is(text)) => text,
         (flag, list::Default::Told(_)) => panic!("give {flag} a value in this test"),
     };
@@ -235,7 +247,7 @@ fn an_unknown_profile_is_told_which_there_are() {
     assert_eq!(
         stop.text,
         "error: there is no profile \"croqet\"\n  given by --as croqet\n  \
-         did you mean \"croquet\"? known are: all, croquet, gallery, yjs, zeal, comutiny, conformance\n"
+         did you mean \"croquet\"? known are: all, croquet, gallery, yjs, zeal, comutiny, rljson, conformance\n"
     );
     // The protocol behind `conformance` is not a profile by its own name.
     assert_eq!(self::stop("--as echo", &[]).code, exit::USAGE);

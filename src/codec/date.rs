@@ -52,9 +52,60 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (year, month, day)
 }
 
+/// The time that a text in the form of [`Rfc3339`] says, in milliseconds since the Unix epoch.
+pub fn parse_rfc3339(text: &str) -> Option<u64> {
+    let bytes: &[u8; 24] = text.as_bytes().as_array()?;
+    let template = b"0000-00-00T00:00:00.000Z";
+    let is_so = |(own, as_in): (&u8, &u8)| match as_in {
+        b'0' => own.is_ascii_digit(),
+        _ => own == as_in,
+    };
+    if !bytes.iter().zip(template).all(is_so) {
+        return None;
+    }
+    let number = |from: usize, to: usize| text.get(from..to)?.parse::<u64>().ok();
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+    let is_time = hour < 24 && minute < 60 && second < 60;
+    if year < 1970 || !(1..=12).contains(&month) || !(1..=31).contains(&day) || !is_time {
+        return None;
+    }
+    let seconds = days(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
+    Some(seconds * 1_000 + number(20, 23)?)
+}
+
+/// Days from 1970-01-01 to a date: what [`civil`] undoes.
+fn days(year: u64, month: u64, day: u64) -> u64 {
+    let year = year - u64::from(month <= 2);
+    let (era, year_of_era) = (year / 400, year % 400);
+    let month_from_march = (month + 9) % 12;
+    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        for day in 0..146_097 {
+            let ms = day * MS_PER_DAY + day * 997 % MS_PER_DAY;
+            assert_eq!(parse_rfc3339(&Rfc3339(ms).to_string()), Some(ms));
+        }
+        for text in [
+            "",
+            "2026-11-20T11:45:34Z",
+            "2026-13-20T11:45:34.714Z",
+            "2026-11-20T24:45:34.714Z",
+            "1969-11-20T11:45:34.714Z",
+            "2026-11-20T11:45:34.7140",
+            "2026-11-20 11:45:34.714Z",
+            "+026-11-20T11:45:34.714Z",
+        ] {
+            assert_eq!(parse_rfc3339(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn known_times_are_written_in_rfc_3339() {

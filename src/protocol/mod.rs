@@ -27,8 +27,14 @@ use crate::session::journal::Entries;
 use crate::session::{Close, Counters, Effects, Instant, MemberId, Now};
 
 /// Every protocol of this server.
-pub static PROTOCOLS: &[&Protocol] =
-    &[&croquet::PROTOCOL, &gallery::PROTOCOL, &yjs::PROTOCOL, &comutiny::PROTOCOL, &echo::PROTOCOL];
+pub static PROTOCOLS: &[&Protocol] = &[
+    &croquet::PROTOCOL,
+    &gallery::PROTOCOL,
+    &yjs::PROTOCOL,
+    &comutiny::PROTOCOL,
+    &rljson::PROTOCOL,
+    &echo::PROTOCOL,
+];
 
 /// Sessions that are opened when the process starts, if records can be stored: a protocol and a key.
 pub static STANDING: &[(&Protocol, &str)] = &[(&gallery::PROTOCOL, gallery::HALL)];
@@ -184,6 +190,8 @@ pub enum Pages {
     Croquet,
     /// The Gallery Viewer server's (specs: gallery §6).
     Gallery,
+    /// Those of a server of @rljson: none (specs: rljson §1).
+    Rljson,
     /// Zeal's CRDT server's (specs: zeal §0).
     Zeal,
     /// y-websocket's server's (specs: zeal §4).
@@ -212,6 +220,8 @@ pub struct Config {
     pub croquet: croquet::Config,
     /// Gallery's.
     pub gallery: gallery::Config,
+    /// The rljson hub's.
+    pub rljson: rljson::Config,
     /// Those of Yjs documents.
     pub yjs: yjs::Config,
     /// The cookie in which clients of Engine.IO that poll are given their session id, for balancers

@@ -114,6 +114,8 @@ counters! {
     Gauge journal_read_only = "lockstep_journal_read_only", "1 while nothing can be recorded: the disk is full, or has failed.";
     Gauge gallery_rooms = "lockstep_gallery_rooms", "Gallery rooms.";
     Gauge gallery_connections = "lockstep_gallery_connections", "Connections to the gallery, those in no room included.";
+    Counter rljson_forwarded = "lockstep_rljson_forwarded_total", "Requests that the rljson hub asked clients instead of answering them itself.";
+    Counter rljson_rubbish = "lockstep_rljson_rubbish_total", "Answers of rljson clients that were none, or had another hash than was asked for.";
     Gauge croquet_connections = "reflector_connections", "The number of client connections to the reflector.";
     Gauge croquet_sessions = "reflector_sessions", "The number of concurrent sessions on the reflector.";
     Counter croquet_messages = "reflector_messages", "The number of messages received by the reflector.";

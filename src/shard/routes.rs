@@ -107,6 +107,7 @@ fn page(pages: Pages, path: &str) -> Route<'_> {
         Pages::Comutiny => comutiny_page(path),
         Pages::Croquet => croquet_page(path),
         Pages::Gallery => gallery_page(path),
+        Pages::Rljson => numbers(path).unwrap_or(Route::NotFound),
         Pages::Zeal => zeal_page(path),
         Pages::YWebsocket => y_websocket_page(path),
     }

@@ -5,6 +5,7 @@ mod comutiny;
 mod croquet;
 mod gallery;
 mod process;
+mod rljson;
 mod yjs;
 
 use std::net::IpAddr;
@@ -50,6 +51,8 @@ pub enum Group {
     Croquet,
     /// Gallery rooms.
     Gallery,
+    /// The rljson hub.
+    Rljson,
     /// Documents.
     Yjs,
 }
@@ -114,6 +117,7 @@ impl Group {
             Self::Comutiny => "CoMutiNy",
             Self::Croquet => "Croquet",
             Self::Gallery => "Gallery",
+            Self::Rljson => "rljson",
             Self::Yjs => "Yjs and Zeal",
         }
     }
@@ -125,6 +129,7 @@ impl Group {
             Self::Comutiny => "comutiny",
             Self::Croquet => "croquet",
             Self::Gallery => "gallery",
+            Self::Rljson => "rljson",
             Self::Yjs => "yjs",
             Self::Serving | Self::Storage => "",
         }
@@ -138,7 +143,7 @@ pub(super) const EXCLUSIVE: &[(&[&str], &[&str])] =
 
 /// Quota of all files on disk, in bytes.
 const FILES_BYTES_MAX: u64 = 10 << 30;
-/// Quota of all blobs on disk, in bytes.
+/// Blobs that are kept on disk, in bytes.
 const BLOBS_BYTES_MAX: u64 = 10 << 30;
 const SECRET_BYTES_MAX: usize = 512;
 /// Longest path, name or origin, in bytes.
@@ -159,6 +164,7 @@ pub(super) struct Draft {
     in_memory: bool,
     files_bytes_max: Option<u64>,
     comutiny_accounts: Accounts,
+    rljson_blob_bytes_max: Option<u64>,
     comutiny_login: Login,
     comutiny_requires_login: bool,
     gallery_api_key: Option<String>,
@@ -178,6 +184,7 @@ impl Draft {
             in_memory: false,
             files_bytes_max: None,
             comutiny_accounts: Accounts::default(),
+            rljson_blob_bytes_max: None,
             comutiny_login: Login::default(),
             comutiny_requires_login: false,
             gallery_api_key: None,
@@ -197,12 +204,14 @@ impl Draft {
         }
         settings.data_dir = (!self.in_memory).then_some(self.data_dir);
         let (files, blobs) = if self.in_memory {
-            (FILES_BYTES_MAX_IN_MEMORY, BLOBS_BYTES_MAX_IN_MEMORY)
+            (FILES_BYTES_MAX_IN_MEMORY, BLOBS_BYTES_MAX_IN_MEMORY / 4 * 3)
         } else {
             (FILES_BYTES_MAX, BLOBS_BYTES_MAX)
         };
         settings.files_bytes_max = self.files_bytes_max.unwrap_or(files);
-        settings.blobs_bytes_max = blobs;
+        settings.rljson.blob_bytes_max = self.rljson_blob_bytes_max.unwrap_or(blobs);
+        // What is on its way there, or away, takes room as well.
+        settings.blobs_bytes_max = settings.rljson.blob_bytes_max / 3 * 4;
         let Login { secret, cookie, .. } = self.comutiny_login.clone();
         let are_accounts = !secret.is_empty() && self.comutiny_accounts.limits.accounts_max > 0;
         settings.comutiny.accounts =
@@ -226,6 +235,7 @@ pub fn every() -> impl Iterator<Item = &'static Setting> {
         comutiny::SETTINGS,
         croquet::SETTINGS,
         gallery::SETTINGS,
+        rljson::SETTINGS,
         yjs::SETTINGS,
     ];
     lists.into_iter().flatten()

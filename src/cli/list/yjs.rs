@@ -164,7 +164,7 @@ pub(super) static SETTINGS: &[Setting] = &[
 ];
 
 /// As browsers tell it.
-fn origin(text: &str) -> Result<String, Complaint> {
+pub(super) fn origin(text: &str) -> Result<String, Complaint> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
     let is_origin = text.split_once("://").is_some_and(|(scheme, host)| {
         let letters = !scheme.is_empty() && scheme.bytes().all(is_plain);

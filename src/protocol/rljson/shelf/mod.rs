@@ -137,6 +137,12 @@ impl Shelf {
         Some(&row.text)
     }
 
+    /// Rows of a table, by their hashes.
+    pub fn rows<'a>(&'a self, table: &str) -> impl Iterator<Item = (&'a Hash, &'a str)> + use<'a> {
+        let rows = self.tables.get(table).into_iter().flatten();
+        rows.map(|(hash, row)| (hash, &*row.text))
+    }
+
     /// Whether a table has any rows.
     pub fn has_table(&self, table: &str) -> bool {
         self.tables.contains_key(table)

@@ -1,5 +1,12 @@
 mod forest;
+mod forward;
+mod golden;
+mod harness;
+mod keep;
 mod merge;
 mod model;
+mod refs;
 mod route;
+mod rpc;
 mod shelf;
+mod trees;

@@ -1,0 +1,75 @@
+//! Clients.
+
+use smallvec::SmallVec;
+use std::time::Duration;
+
+use super::lanes::LaneId;
+use super::pulls::Scope;
+use crate::session::Instant;
+
+/// Requests of one client that wait for others: fewer than Socket.IO answers late
+/// ([`ACKS_OPEN_MAX`](crate::protocol::socketio::ACKS_OPEN_MAX)).
+pub(in crate::protocol::rljson) const WAITING_MAX: usize = 128;
+/// Refs that one client may announce a second, sustained. Clients collect changes for 300 ms (§9).
+pub(super) const REFS_PER_SECOND_MAX: u32 = 20;
+/// How many of them may come at once.
+pub(super) const REFS_BURST_MAX: u32 = 100;
+
+/// Whether a client can be asked for several rows at once, as newer ones can.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Batches {
+    /// It was not tried. Older clients never answer.
+    #[default]
+    Unknown,
+    /// It was asked.
+    Probing,
+    Yes,
+    No,
+}
+
+/// A client.
+#[derive(Debug)]
+pub(super) struct Peer {
+    /// Its number among all that came.
+    pub(super) came: u64,
+    /// The routes it is on.
+    pub(super) lanes: SmallVec<[LaneId; 1]>,
+    /// It is on its route for want of another: it has named none.
+    pub(super) is_provisional: bool,
+    /// It may announce and write.
+    pub(super) may_write: bool,
+    /// Its requests that wait for others.
+    pub(super) waiting: usize,
+    pub(super) batches: Batches,
+    /// When its allowance of refs would be full.
+    refs_full_at: Instant,
+}
+
+impl Peer {
+    pub(super) fn new(came: u64, may_write: bool, now: Instant) -> Self {
+        Self {
+            came,
+            lanes: SmallVec::new(),
+            is_provisional: true,
+            may_write,
+            waiting: 0,
+            batches: Batches::default(),
+            refs_full_at: now,
+        }
+    }
+
+    /// Whose clients may be asked for what it asks for.
+    pub(super) fn scope(&self) -> Scope {
+        self.lanes.clone()
+    }
+
+    /// Whether it may announce once more now; counts it if so.
+    pub(super) fn may_announce(&mut self, now: Instant) -> bool {
+        let full_at = self.refs_full_at.max(now) + Duration::from_secs(1) / REFS_PER_SECOND_MAX;
+        let may = full_at - now <= Duration::from_secs(1) * REFS_BURST_MAX / REFS_PER_SECOND_MAX;
+        if may {
+            self.refs_full_at = full_at;
+        }
+        may
+    }
+}

@@ -1,0 +1,485 @@
+//! A shard in miniature: the hub, its clients, a disk, a journal, and a clock that the test turns.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::codec::journal::{HEADER_BYTES, Key, Kind};
+use crate::protocol::receiver::{Receiver, Sent};
+use crate::protocol::rljson::hub::Hub;
+use crate::protocol::rljson::{Config, HUB};
+use crate::protocol::socketio::Server;
+use crate::protocol::{self, Hello, Machine, Message, Open};
+use crate::session::blobs::{BlobDone, BlobError, BlobRequest};
+use crate::session::effects::{Effect, RecordName};
+use crate::session::journal::{Batch, Cursor as Place, Entries, Recorder};
+use crate::session::{Counters, Effects, History, Instant, MemberId, Now, Outcome, RingPool};
+
+/// A client; names stay valid after it is gone.
+pub(super) type Name = usize;
+
+/// The wall clock when the hub begins.
+pub(super) const EPOCH_MS: u64 = 1_700_000_000_000;
+
+/// What the disk has.
+pub(super) type Disk = BTreeMap<String, Vec<u8>>;
+
+/// The hub and everything around it.
+pub(super) struct Shard {
+    server: Server<Hub>,
+    clients: Vec<Client>,
+    history: History,
+    pool: RingPool,
+    outcome: Outcome,
+    pub(super) counters: Counters,
+    config: Arc<protocol::Config>,
+    pub(super) disk: Disk,
+    /// What is there, and what is being written.
+    pub(super) blobs: BTreeMap<String, Vec<u8>>,
+    writes: BTreeMap<String, Vec<u8>>,
+    journal: Option<Batch>,
+    key: Key,
+    place: Place,
+    /// What the storage fails with, if it does.
+    pub(super) broken: Option<String>,
+    /// The storage answers only when the test says so.
+    pub(super) holds_storage: bool,
+    answers: VecDeque<Answer>,
+    now_us: u64,
+    random: u64,
+}
+
+enum Answer {
+    Loaded(u32, Result<Vec<Option<Vec<u8>>>, String>),
+    Stored(RecordName, u32, Result<(), String>),
+    Blob(u32, Result<BlobDone, BlobError>),
+}
+
+/// A connection.
+#[derive(Default)]
+struct Client {
+    member: Option<MemberId>,
+    receiver: Receiver,
+    said: Vec<Said>,
+    next_ack: u64,
+}
+
+/// Something that the server said: a packet as it was, and its attachments.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Said {
+    Event { name: String, args: Vec<Value>, ack: Option<u64> },
+    Answer { ack: u64, args: Vec<Value>, attachments: Vec<Vec<u8>> },
+}
+
+/// A request of the server.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Request {
+    pub(super) ack: u64,
+    pub(super) name: String,
+    pub(super) args: Vec<Value>,
+}
+
+impl Shard {
+    pub(super) fn new(config: Config) -> Self {
+        Self::start(config, false, Disk::new(), Entries::default(), 1)
+    }
+
+    pub(super) fn durable(config: Config) -> Self {
+        Self::start(config, true, Disk::new(), Entries::default(), 1)
+    }
+
+    /// The next process, on this disk and with these entries in the journal.
+    pub(super) fn crashed(&self, disk: Disk, entries: Entries) -> Self {
+        Self::start(self.config.rljson.clone(), true, disk, entries, self.key.epoch + 1)
+    }
+
+    fn start(config: Config, durable: bool, disk: Disk, entries: Entries, epoch: u32) -> Self {
+        let config = Arc::new(protocol::Config { rljson: config, ..Default::default() });
+        let now = Now { at: Instant::default(), wall_ms: EPOCH_MS };
+        let open = Open { key: HUB.to_owned(), now, config: config.clone(), durable };
+        let key = Key { epoch, ..Key::default() };
+        let attachments_bytes_max = config.rljson.message_bytes_max;
+        let mut shard = Self {
+            server: Server::new(Hub::new(open), attachments_bytes_max),
+            clients: Vec::new(),
+            history: History::new(),
+            pool: RingPool::default(),
+            outcome: Outcome::default(),
+            counters: Counters::default(),
+            config,
+            disk,
+            blobs: BTreeMap::new(),
+            writes: BTreeMap::new(),
+            journal: durable.then(|| Batch::new(key, usize::from(!entries.is_empty()))),
+            key,
+            place: Place::default(),
+            broken: None,
+            holds_storage: false,
+            answers: VecDeque::new(),
+            now_us: u64::from(epoch) * 1_000_000,
+            random: 1,
+        };
+        if !entries.is_empty() {
+            shard.place = Place::recovered(entries.last(), 0);
+            shard.call(|machine, fx| machine.on_recovered(entries, fx));
+        }
+        shard
+    }
+
+    /// A client connects.
+    pub(super) fn connect(&mut self) -> Name {
+        self.connect_with("/socket.io/", "")
+    }
+
+    /// A client connects to this target, with this `auth`.
+    pub(super) fn connect_with(&mut self, target: &str, auth: &str) -> Name {
+        self.try_connect(target, auth).expect("is let in")
+    }
+
+    pub(super) fn try_connect(&mut self, target: &str, auth: &str) -> Result<Name, String> {
+        let name = self.clients.len();
+        // Used again as soon as it is free, as a shard does.
+        let is_free = |member: &MemberId| self.name(*member).is_none();
+        let member = (0..).map(MemberId).find(is_free).expect("one is free");
+        self.clients.push(Client { member: Some(member), ..Client::default() });
+        let hello = Hello { target: target.to_owned(), ..Hello::default() };
+        self.call(|machine, fx| machine.on_enter(member, hello, fx)).expect("enters");
+        let sent = self
+            .call(|machine, fx| machine.on_message(member, Message::Text(&format!("0{auth}")), fx));
+        sent.expect("a packet that is in order");
+        let welcome = self.clients[name].said.remove(0);
+        match welcome {
+            Said::Event { name: kind, .. } if kind == "connect" => Ok(name),
+            Said::Event { args, .. } => Err(args[0]["message"].as_str().unwrap().to_owned()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A client sends a packet.
+    pub(super) fn send(&mut self, name: Name, text: &str, attachments: &[&[u8]]) {
+        let member = self.clients[name].member.expect("is there");
+        let sent = self.call(|machine, fx| machine.on_message(member, Message::Text(text), fx));
+        sent.expect("a packet that is in order");
+        for attachment in attachments {
+            let message = Message::Binary(attachment);
+            self.call(|machine, fx| machine.on_message(member, message, fx)).expect("in order");
+        }
+    }
+
+    /// A client says something, and wants no answer.
+    pub(super) fn say(&mut self, name: Name, event: &str, payload: Value) {
+        self.send(name, &format!("2{}", json!([event, payload])), &[]);
+    }
+
+    /// A client announces a ref.
+    pub(super) fn announce(&mut self, name: Name, route: &str, origin: &str, reference: &str) {
+        self.say(name, route, json!({ "o": origin, "r": reference }));
+    }
+
+    /// A client asks for something; the number of its answer.
+    pub(super) fn begin(&mut self, name: Name, event: &str, args: &[Value]) -> u64 {
+        let ack = self.clients[name].next_ack;
+        self.clients[name].next_ack += 1;
+        let mut all = vec![json!(event)];
+        all.extend_from_slice(args);
+        self.send(name, &format!("2{ack}{}", json!(all)), &[]);
+        ack
+    }
+
+    /// What a client was answered.
+    pub(super) fn answer(&mut self, name: Name, ack: u64) -> Option<Vec<Value>> {
+        self.whole_answer(name, ack).map(|(args, _)| args)
+    }
+
+    /// The same with attachments.
+    pub(super) fn whole_answer(
+        &mut self,
+        name: Name,
+        ack: u64,
+    ) -> Option<(Vec<Value>, Vec<Vec<u8>>)> {
+        let said = &mut self.clients[name].said;
+        let is_it = |said: &Said| matches!(said, Said::Answer { ack: own, .. } if *own == ack);
+        let place = said.iter().position(is_it)?;
+        match said.remove(place) {
+            Said::Answer { args, attachments, .. } => Some((args, attachments)),
+            Said::Event { .. } => None,
+        }
+    }
+
+    /// A client asks for something, and is answered at once.
+    pub(super) fn ask(&mut self, name: Name, event: &str, args: &[Value]) -> Vec<Value> {
+        let ack = self.begin(name, event, args);
+        self.answer(name, ack).expect("is answered")
+    }
+
+    /// Events that a client was told since the last time; requests stay.
+    pub(super) fn events(&mut self, name: Name) -> Vec<(String, Value)> {
+        let mut events = Vec::new();
+        self.clients[name].said.retain(|said| match said {
+            Said::Event { name, args, ack: None } => {
+                events.push((name.clone(), args.first().cloned().unwrap_or(Value::Null)));
+                false
+            }
+            _ => true,
+        });
+        events
+    }
+
+    /// What a client was asked since the last time.
+    pub(super) fn requests(&mut self, name: Name) -> Vec<Request> {
+        let mut requests = Vec::new();
+        self.clients[name].said.retain(|said| match said {
+            Said::Event { name, args, ack: Some(ack) } => {
+                requests.push(Request { ack: *ack, name: name.clone(), args: args.clone() });
+                false
+            }
+            _ => true,
+        });
+        requests
+    }
+
+    /// The same, but for what tries whether it knows newer methods: older clients never answer that.
+    pub(super) fn asked(&mut self, name: Name) -> Vec<Request> {
+        let mut requests = self.requests(name);
+        requests.retain(|request| request.name != "readRowsByHashes");
+        requests
+    }
+
+    /// A client answers a request.
+    pub(super) fn reply(&mut self, name: Name, ack: u64, args: &[Value]) {
+        self.send(name, &format!("3{ack}{}", json!(args)), &[]);
+    }
+
+    /// A client answers a request for a blob.
+    pub(super) fn reply_blob(&mut self, name: Name, ack: u64, id: &str, size: usize, part: &[u8]) {
+        let properties =
+            json!({ "blobId": id, "size": size, "createdAt": "2026-11-20T11:45:34.714Z" });
+        let content = json!({ "_placeholder": true, "num": 0 });
+        let result = json!({ "content": content, "properties": properties });
+        self.send(name, &format!("61-{ack}{}", json!([null, result])), &[part]);
+    }
+
+    /// A client's connection ends.
+    pub(super) fn end(&mut self, name: Name) {
+        if let Some(member) = self.clients[name].member.take() {
+            self.clients[name].receiver = Receiver::default();
+            self.call(|machine, fx| machine.on_leave(member, 1006, fx));
+        }
+    }
+
+    /// Time passes; deadlines are met.
+    pub(super) fn pass(&mut self, ms: u64) {
+        let end_us = self.now_us + ms * 1_000;
+        let mut calls = 0;
+        while let Some(due) = self.server.deadline().filter(|due| due.as_micros() <= end_us) {
+            self.now_us = self.now_us.max(due.as_micros());
+            self.call(|machine, fx| machine.on_deadline(fx));
+            calls += 1;
+            assert!(calls < 100_000, "something is always due");
+        }
+        self.now_us = end_us;
+    }
+
+    pub(super) fn checkpoint(&mut self) {
+        self.call(|machine, fx| machine.on_checkpoint(fx));
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.call(|machine, fx| machine.on_drain(fx));
+    }
+
+    pub(super) fn describe(&self) -> String {
+        self.server.describe()
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.server.is_over()
+    }
+
+    /// The storage answers.
+    pub(super) fn answer_storage(&mut self) {
+        while let Some(answer) = self.answers.pop_front() {
+            match answer {
+                Answer::Loaded(ticket, records) => {
+                    self.call_once(|machine, fx| machine.on_loaded(ticket, records, fx));
+                }
+                Answer::Stored(record, store, result) => {
+                    let covered = self.place.covered_by(store).filter(|_| result.is_ok());
+                    if let (Some(batch), Some(covered)) = (&mut self.journal, covered) {
+                        batch.trim(&mut self.place, HUB, covered);
+                    }
+                    self.call_once(|machine, fx| machine.on_stored(&record, result, fx));
+                }
+                Answer::Blob(ticket, result) => {
+                    self.call_once(|machine, fx| machine.on_blob(ticket, result, fx));
+                }
+            }
+        }
+    }
+
+    /// Whether the journal has something that no record has.
+    pub(super) fn needs_journal(&self) -> bool {
+        self.place.oldest_segment().is_some()
+    }
+
+    /// All that was recorded so far, whether or not it is stored meanwhile.
+    pub(super) fn recorded(&self) -> Entries {
+        let mut entries = Entries::default();
+        let mut bytes = self.journal.as_ref().map_or(&[][..], Batch::bytes);
+        while let Some(record) = self.key.read(bytes) {
+            if record.kind == Kind::Entry {
+                entries.push(record.position, record.body);
+            }
+            bytes = &bytes[HEADER_BYTES + record.body.len()..];
+        }
+        assert!(bytes.is_empty());
+        entries
+    }
+
+    fn call<R>(&mut self, act: impl FnOnce(&mut dyn Machine, &mut Effects<'_>) -> R) -> R {
+        let result = self.call_once(act);
+        if !self.holds_storage {
+            self.answer_storage();
+        }
+        result
+    }
+
+    /// One call of the machine and what follows from it here.
+    fn call_once<R>(&mut self, act: impl FnOnce(&mut dyn Machine, &mut Effects<'_>) -> R) -> R {
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let wall_ms = EPOCH_MS + self.now_us / 1_000;
+        let now = Now { at: Instant::from_micros(self.now_us), wall_ms };
+        self.outcome.clear();
+        let cursor = &mut self.place;
+        let recorder = self.journal.as_mut();
+        let recorder =
+            recorder.map(|batch| Recorder { batch, cursor, name: HUB, read_only: false });
+        let (history, pool) = (&mut self.history, &mut self.pool);
+        let mut fx =
+            Effects::new(now, self.random, &self.counters, history, pool, &mut self.outcome)
+                .with_recorder(recorder);
+        let result = act(&mut self.server, &mut fx);
+        self.server.invariants();
+        self.server.app().invariants();
+        self.drain();
+        result
+    }
+
+    fn drain(&mut self) {
+        for effect in std::mem::take(&mut self.outcome.effects) {
+            match effect {
+                Effect::Reply { to, at, start, end } => {
+                    let bytes = &self.outcome.bytes[start..end];
+                    if let Some(name) = self.name(to) {
+                        self.clients[name].receiver.outbox.push(at, &[bytes]);
+                    }
+                }
+                Effect::Share { to, at, bytes } => {
+                    if let Some(name) = self.name(to) {
+                        self.clients[name].receiver.outbox.push(at, &[&bytes]);
+                    }
+                }
+                Effect::Listen { member, from } => {
+                    if let Some(name) = self.name(member) {
+                        self.clients[name].receiver.cursor.get_or_insert(from);
+                    }
+                }
+                Effect::Load { ticket, records } => {
+                    let found = records.iter().map(|name| self.disk.get(&path(name)).cloned());
+                    let result = self.broken.clone().map_or_else(|| Ok(found.collect()), Err);
+                    self.answers.push_back(Answer::Loaded(ticket, result));
+                }
+                Effect::Store { record, content, base } => {
+                    let result = self.broken.clone().map_or(Ok(()), Err);
+                    if result.is_ok() {
+                        self.disk.insert(path(&record), content);
+                    }
+                    let base = base.unwrap_or_default();
+                    self.answers.push_back(Answer::Stored(record, base, result));
+                }
+                Effect::Blob { id, request } => self.do_blob(&id, request),
+                Effect::Admit { .. } => {}
+                effect => panic!("the hub never asks for {effect:?}"),
+            }
+        }
+        for client in self.clients.iter_mut().filter(|it| it.member.is_some()) {
+            let sent = client.receiver.send(&self.history);
+            sent.into_iter().for_each(|frame| take(&mut client.said, frame));
+        }
+        self.history.trim(self.history.head(), &mut self.pool);
+    }
+
+    /// What the disk does with a blob.
+    fn do_blob(&mut self, id: &str, request: BlobRequest) {
+        let failed = self.broken.clone().map(BlobError::Failed);
+        let answer = match request {
+            BlobRequest::Write { ticket, bytes } => {
+                self.writes.entry(id.to_owned()).or_default().extend(bytes);
+                (ticket, Ok(BlobDone::Written))
+            }
+            BlobRequest::Commit { ticket } => match self.writes.remove(id) {
+                Some(bytes) if failed.is_none() => {
+                    self.blobs.insert(id.to_owned(), bytes);
+                    (ticket, Ok(BlobDone::Committed))
+                }
+                _ => (ticket, Err(BlobError::NotFound)),
+            },
+            BlobRequest::Read { ticket, range } => match self.blobs.get(id) {
+                Some(bytes) => {
+                    let end = bytes.len().min(range.end as usize);
+                    let part = bytes[end.min(range.start as usize)..end].to_vec();
+                    (ticket, Ok(BlobDone::Read(part)))
+                }
+                None => (ticket, Err(BlobError::NotFound)),
+            },
+            BlobRequest::Abort => return drop(self.writes.remove(id)),
+            BlobRequest::Remove => return drop(self.blobs.remove(id)),
+        };
+        let (ticket, result) = answer;
+        let result = failed.map_or(result, Err);
+        self.answers.push_back(Answer::Blob(ticket, result));
+    }
+
+    fn name(&self, member: MemberId) -> Option<Name> {
+        self.clients.iter().position(|client| client.member == Some(member))
+    }
+}
+
+/// Reads a frame of the server.
+fn take(said: &mut Vec<Said>, frame: Sent) {
+    if !frame.is_text {
+        let Some(Said::Answer { attachments, .. }) = said.last_mut() else { panic!("of nothing") };
+        return attachments.push(frame.payload);
+    }
+    let text = frame.into_text();
+    let text = text.strip_prefix('4').expect("a message");
+    let (kind, rest) = text.split_at(1);
+    let rest = rest.strip_prefix("1-").unwrap_or(rest);
+    let (ack, body) = rest.split_at(rest.find(['[', '{']).unwrap_or(rest.len()));
+    let ack = (!ack.is_empty()).then(|| ack.parse().expect("a number"));
+    match kind {
+        "0" => said.push(Said::Event { name: "connect".into(), args: Vec::new(), ack }),
+        "4" => {
+            let args = vec![serde_json::from_str(body).expect("JSON")];
+            said.push(Said::Event { name: "refused".into(), args, ack });
+        }
+        "2" => {
+            let mut args: Vec<Value> = serde_json::from_str(body).expect("an array");
+            let name = args.remove(0).as_str().expect("a name").to_owned();
+            said.push(Said::Event { name, args, ack });
+        }
+        "3" | "6" => {
+            let ack = ack.expect("answers have a number");
+            let is_same = |own: &Said| matches!(own, Said::Answer { ack: own, .. } if *own == ack);
+            assert!(!said.iter().any(is_same), "answered twice");
+            let args = serde_json::from_str(body).expect("an array");
+            said.push(Said::Answer { ack, args, attachments: Vec::new() });
+        }
+        _ => panic!("{text}"),
+    }
+}
+
+pub(super) fn path(record: &RecordName) -> String {
+    format!("{}/{}", record.namespace, record.names.join("/"))
+}

@@ -1,0 +1,193 @@
+//! What outlives the process, and what clients do while it is being loaded.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::forest::{Folder, Forest};
+use super::harness::{Disk, Shard};
+use super::rpc::{ROUTE, TABLE, by_hash, serve};
+use crate::codec::rljson::Hash;
+use crate::protocol::rljson::Config;
+use crate::session::journal::Entries;
+
+/// A hub that was told of a tree, and the tree.
+fn told(config: Config, files: u32) -> (Shard, Forest, Hash) {
+    let mut shard = Shard::durable(config);
+    let one = shard.connect();
+    let names: Vec<String> = (0..files).map(|number| format!("f{number:05}")).collect();
+    let files: Vec<(&str, u32, u32)> = names.iter().map(|name| (&**name, 1, 1)).collect();
+    let mut forest = Forest::default();
+    let root = forest.plant(&Folder::of(&files));
+    shard.announce(one, ROUTE, "a", root.as_str());
+    serve(&mut shard, one, &forest);
+    (shard, forest, root)
+}
+
+/// Whether a late joiner has all of it, with nobody else there.
+fn has_all(shard: &mut Shard, forest: &Forest, root: Hash) -> bool {
+    let late = shard.connect();
+    shard.pass(1_000);
+    let bootstrap = json!({ "o": "__server__", "r": root.as_str() });
+    let is_told = shard.events(late) == [("/sharedTree:bootstrap".to_owned(), bootstrap)];
+    let has = |hash: &Hash| {
+        let answer = shard.ask(late, "readRows", &[by_hash(hash)]);
+        answer[0][TABLE]["_data"].as_array().is_some_and(|rows| rows.len() == 1)
+    };
+    let has_rows = forest.0.keys().all(has);
+    shard.end(late);
+    is_told && has_rows
+}
+
+#[test]
+fn everything_is_there_after_a_crash() {
+    let (shard, forest, root) = told(Config::default(), 20);
+    let mut next = shard.crashed(Disk::new(), shard.recorded());
+    assert!(has_all(&mut next, &forest, root));
+    // And after the next one, from what was stored meanwhile.
+    assert!(!next.needs_journal());
+    let mut third = next.crashed(next.disk.clone(), Entries::default());
+    assert!(has_all(&mut third, &forest, root));
+}
+
+#[test]
+fn everything_is_there_after_a_stop() {
+    let (mut shard, forest, root) = told(Config::default(), 20);
+    shard.stop();
+    assert!(!shard.needs_journal());
+    let mut next = shard.crashed(shard.disk.clone(), Entries::default());
+    assert!(has_all(&mut next, &forest, root));
+}
+
+#[test]
+fn rows_are_stored_in_pages_and_what_came_later_is_in_the_journal() {
+    let (mut shard, forest, root) = told(Config::default(), 3_000);
+    shard.checkpoint();
+    assert!(shard.disk.keys().any(|name| name.starts_with("rljson/pages/hub/")));
+    assert!(!shard.needs_journal());
+    let mut next = shard.crashed(shard.disk.clone(), shard.recorded());
+    assert!(has_all(&mut next, &forest, root), "with entries that the base has already");
+    let one = next.connect();
+    next.announce(one, "/other", "b", "later");
+    let mut third = next.crashed(next.disk.clone(), next.recorded());
+    assert!(third.describe().contains("2 routes"), "{}", third.describe());
+    let late = third.connect_with("/?route=other", "");
+    third.pass(1_000);
+    assert_eq!(third.events(late)[0].1["r"], "later");
+}
+
+#[test]
+fn a_page_that_is_gone_costs_its_rows_only() {
+    let (mut shard, forest, root) = told(Config::default(), 3_000);
+    shard.checkpoint();
+    let mut disk = shard.disk.clone();
+    disk.retain(|name, _| !name.starts_with("rljson/pages"));
+    let mut next = shard.crashed(disk, Entries::default());
+    let one = next.connect();
+    next.pass(1_000);
+    assert_eq!(next.events(one)[0].1["r"], root.as_str());
+    assert_eq!(next.counters.storage_errors.get(), 1);
+    // They are had from whoever has them.
+    let two = next.connect();
+    let ack = next.begin(one, "readRows", &[by_hash(&root)]);
+    serve(&mut next, two, &forest);
+    assert_eq!(next.answer(one, ack).unwrap()[1], Value::Null);
+}
+
+#[test]
+fn nothing_is_stored_over_what_cannot_be_read() {
+    let (mut shard, ..) = told(Config::default(), 3);
+    shard.checkpoint();
+    let mut damaged = shard.disk.clone();
+    damaged.values_mut().for_each(|record| record.truncate(record.len() / 2));
+    let mut next = shard.crashed(damaged.clone(), Entries::default());
+    let one = next.connect();
+    next.announce(one, ROUTE, "a", "new");
+    assert_eq!(next.events(one).pop().unwrap().1["ok"], false);
+    next.checkpoint();
+    next.pass(100_000);
+    next.stop();
+    assert_eq!(next.disk, damaged);
+}
+
+#[test]
+fn what_clients_say_meanwhile_waits_for_what_is_stored() {
+    let (shard, forest, root) = told(Config::default(), 3);
+    let mut next = shard.crashed(Disk::new(), Entries::default());
+    next.holds_storage = true;
+    next.disk = {
+        let mut stored = told(Config::default(), 3).0;
+        stored.checkpoint();
+        stored.disk.clone()
+    };
+    let [one, gone] = [(); 2].map(|()| next.connect());
+    let ack = next.begin(one, "readRows", &[by_hash(&root)]);
+    next.begin(gone, "readRows", &[by_hash(&root)]);
+    next.end(gone);
+    assert_eq!(next.answer(one, ack), None);
+    next.holds_storage = false;
+    next.answer_storage();
+    let answer = next.answer(one, ack).unwrap();
+    let row: Value = serde_json::from_str(forest.row(&root).unwrap()).unwrap();
+    assert_eq!(answer[0][TABLE]["_data"], json!([row]));
+}
+
+#[test]
+fn a_hub_is_forgotten_when_all_is_stored_and_nobody_came_back() {
+    let (mut shard, forest, root) = told(Config::default(), 3);
+    shard.end(0);
+    assert!(!shard.is_over());
+    shard.pass(Config::default().linger_ms);
+    assert!(shard.is_over());
+    assert!(!shard.needs_journal());
+    let mut next = shard.crashed(shard.disk.clone(), Entries::default());
+    assert!(has_all(&mut next, &forest, root));
+    // In memory nobody else has it.
+    let mut memory = Shard::new(Config::default());
+    let one = memory.connect();
+    memory.announce(one, ROUTE, "a", "r");
+    memory.end(one);
+    memory.pass(10_000_000);
+    assert!(!memory.is_over());
+}
+
+#[test]
+fn blobs_are_known_after_a_restart() {
+    let mut shard = Shard::durable(Config { allow_writes: true, ..Config::default() });
+    let one = shard.connect();
+    shard.send(one, "51-0[\"setBlob\",{\"_placeholder\":true,\"num\":0}]", &[b"bytes"]);
+    let id = shard.answer(one, 0).unwrap()[1]["blobId"].clone();
+    let mut next = shard.crashed(Disk::new(), shard.recorded());
+    next.blobs = shard.blobs.clone();
+    let one = next.connect();
+    let ack = next.begin(one, "getBlob", &[id.clone(), Value::Null]);
+    assert_eq!(next.whole_answer(one, ack).unwrap().1, [b"bytes"]);
+    // One that is not there after all is asked for.
+    next.blobs = BTreeMap::new();
+    let two = next.connect();
+    let ack = next.begin(one, "getBlob", &[id.clone(), Value::Null]);
+    let asked = next.asked(two);
+    next.reply_blob(two, asked[0].ack, id.as_str().unwrap(), 5, b"bytes");
+    assert_eq!(next.whole_answer(one, ack).unwrap().1, [b"bytes"]);
+}
+
+#[test]
+fn what_no_tree_needs_makes_room_for_what_one_needs() {
+    let config = Config { row_bytes_max: 100 << 10, ..Config::default() };
+    let mut shard = Shard::new(config);
+    let one = shard.connect();
+    let mut last = None;
+    for generation in 0..40 {
+        let names: Vec<String> = (0..20).map(|number| format!("g{generation}-{number}")).collect();
+        let files: Vec<(&str, u32, u32)> = names.iter().map(|name| (&**name, 1, 1)).collect();
+        let mut forest = Forest::default();
+        let root = forest.plant(&Folder::of(&files));
+        shard.announce(one, ROUTE, "a", root.as_str());
+        serve(&mut shard, one, &forest);
+        shard.pass(60_000);
+        last = Some((forest, root));
+    }
+    let (forest, root) = last.unwrap();
+    shard.end(one);
+    assert!(has_all(&mut shard, &forest, root));
+}
