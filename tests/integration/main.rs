@@ -15,6 +15,7 @@ mod gallery;
 mod http;
 mod logs;
 mod process;
+mod rljson_clients;
 mod slow_readers;
 mod socketio_clients;
 mod support;
