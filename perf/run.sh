@@ -4,7 +4,7 @@
 #   `documents` besides: whole documents and single keystrokes of Yjs
 #   `comutiny` besides: CoMutiNy's own load test (socketio only)
 # Environment: ROUNDS=3 DURATION=8 SERVER_CPU=0 LOAD_CPU=1 LOCKSTEP=target/release/lockstep
-#   PROTOCOL=croquet, gallery, yjs or socketio; servers without a protocol move as many bytes
+#   PROTOCOL=croquet, gallery, yjs, socketio or rljson; servers without a protocol move as many bytes
 #   SERVERS="lockstep baseline baseline-batch"; lockstep-journal, ws, gallery-json, y-websocket,
 #   socket.io, socketioxide besides
 #   AGAINST=baseline  RESULTS=perf/results/<time>  LOAD_FLAGS=""  DOCUMENT_FLAGS=""

@@ -132,7 +132,7 @@ fn command() -> clap::Command {
 fn run_command() -> clap::Command {
     clap::Command::new("run").about("Run one scenario").args([
         Arg::new("scenario").required(true).help("see `load list`"),
-        option("protocol", "croquet, gallery, yjs, socketio or raw", value_parser!(String))
+        option("protocol", "croquet, gallery, yjs, socketio, rljson or raw", value_parser!(String))
             .default_value("croquet"),
         option("like", "raw: the protocol whose deliveries are as long", value_parser!(String))
             .default_value("croquet"),

@@ -151,7 +151,10 @@ pub(crate) fn run(order: &Order) -> Result<(), Failure> {
             } else {
                 traffic
             };
-            traffic.overridden(order)?.run(order)?
+            traffic
+                .not_faster_than(protocol::rate_max_hz(order.language()))
+                .overridden(order)?
+                .run(order)?
         }
     };
     outcome.print(order)
@@ -237,6 +240,15 @@ impl Traffic {
             (_, "game") => Ok(Self { sessions: 1, members: PLAYERS, senders: PLAYERS, ..self }),
             _ => Err(Failure::Setup(format!("{name} needs sessions, and there is only one"))),
         }
+    }
+
+    /// The same with senders that are not refused for sending too often, unless they are told to.
+    fn not_faster_than(self, rate_max_hz: f64) -> Self {
+        let pacing = match self.pacing {
+            Pacing::Open { rate_hz } => Pacing::Open { rate_hz: rate_hz.min(rate_max_hz) },
+            closed @ Pacing::Closed { .. } => closed,
+        };
+        Self { pacing, ..self }
     }
 
     fn overridden(self, order: &Order) -> Result<Self, Failure> {

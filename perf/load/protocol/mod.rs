@@ -4,6 +4,7 @@
 mod croquet;
 mod gallery;
 pub(crate) mod raw;
+mod rljson;
 pub(crate) mod socketio;
 mod yjs;
 
@@ -82,7 +83,7 @@ pub(crate) trait Protocol {
 }
 
 /// The protocols by name.
-pub(crate) const NAMES: [&str; 5] = ["croquet", "gallery", "yjs", "socketio", "raw"];
+pub(crate) const NAMES: [&str; 6] = ["croquet", "gallery", "yjs", "socketio", "rljson", "raw"];
 
 /// The protocol called `name`.
 pub(crate) fn named(name: &str, manner: Manner) -> Result<Box<dyn Protocol>, Failure> {
@@ -91,6 +92,7 @@ pub(crate) fn named(name: &str, manner: Manner) -> Result<Box<dyn Protocol>, Fai
         "gallery" => Ok(Box::new(gallery::Gallery::new(manner))),
         "yjs" => Ok(Box::new(yjs::Yjs::new(manner))),
         "socketio" => Ok(Box::new(socketio::Socketio::new(manner))),
+        "rljson" => Ok(Box::new(rljson::Rljson::new(manner)?)),
         "raw" => Ok(Box::new(raw::Raw::new(&manner)?)),
         _ => Err(unknown(name)),
     }
@@ -104,6 +106,7 @@ fn delivery_bytes(manner: &Manner) -> Result<usize, Failure> {
         "gallery" => Ok(gallery::delivery_bytes(payload_bytes)),
         "yjs" => Ok(yjs::delivery_bytes(payload_bytes)),
         "socketio" => Ok(socketio::delivery_bytes(manner)),
+        "rljson" => Ok(rljson::delivery_bytes(manner)),
         "raw" => Ok(payload_bytes),
         name => Err(unknown(name)),
     }
@@ -120,6 +123,7 @@ pub(crate) fn usual_prefix(name: &str) -> &'static str {
         "gallery" => "/gallery",
         "yjs" => "/yjs",
         "socketio" => "/socket.io",
+        "rljson" => "/rljson/socket.io",
         _ => "/raw",
     }
 }
@@ -127,6 +131,11 @@ pub(crate) fn usual_prefix(name: &str) -> &'static str {
 /// Whether all connections to a server of this protocol are in one session.
 pub(crate) fn has_one_session(name: &str) -> bool {
     name == "socketio"
+}
+
+/// How often one sender of this protocol may send in an open loop.
+pub(crate) fn rate_max_hz(name: &str) -> f64 {
+    if name == "rljson" { rljson::RATE_MAX_HZ } else { f64::INFINITY }
 }
 
 #[cfg(test)]
