@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
-use crate::{baseline, comutiny};
+use crate::{baseline, comutiny, sync};
 
 /// What to do.
 pub(crate) enum Command {
@@ -15,6 +15,8 @@ pub(crate) enum Command {
     Baseline(baseline::Settings),
     /// Run CoMutiNy's own load test.
     Comutiny(Box<comutiny::Settings>),
+    /// Sync a folder through the hub of @rljson.
+    Sync(Box<sync::Settings>),
     /// Medians and ratios of results.
     Summary(SummaryRequest),
     /// Say where a process listens.
@@ -75,6 +77,16 @@ pub(crate) fn parse() -> Command {
             cpu: maybe(settings, "cpu"),
         }),
         Some(("comutiny", settings)) => Command::Comutiny(Box::new(comutiny_settings(settings))),
+        Some(("sync", settings)) => Command::Sync(Box::new(sync::Settings {
+            pid: value(settings, "pid"),
+            prefix: value(settings, "prefix"),
+            files: value(settings, "files"),
+            file_bytes: value(settings, "file-bytes"),
+            readers: value(settings, "readers"),
+            cpu: maybe(settings, "cpu"),
+            label: value(settings, "label"),
+            json: maybe(settings, "json"),
+        })),
         Some(("summary", summary)) => Command::Summary(SummaryRequest {
             paths: summary.get_many("paths").into_iter().flatten().cloned().collect(),
             against: value(summary, "against"),
@@ -91,6 +103,7 @@ fn command() -> clap::Command {
         .subcommand_required(true)
         .subcommand(run_command())
         .subcommand(comutiny_command())
+        .subcommand(sync_command())
         .subcommand(
             clap::Command::new("baseline")
                 .about("Serve raw rooms with a bare epoll send loop")
@@ -192,6 +205,24 @@ fn comutiny_command() -> clap::Command {
             option("p95-ms", "slowest 95th percentile of updates", value_parser!(f64)),
             option("join-p95-ms", "the same of joins", value_parser!(f64)),
             option("pid", "the server's process: whence CPU time", value_parser!(u32)),
+            cpu(),
+            option("label", "name of the server in the result", value_parser!(String))
+                .default_value("server"),
+            option("json", "write the result here too", value_parser!(PathBuf)),
+        ])
+}
+
+fn sync_command() -> clap::Command {
+    clap::Command::new("sync")
+        .about("Sync a folder of new files through the hub of @rljson, and say what that cost")
+        .args([
+            option("pid", "the server's process", value_parser!(u32)).required(true),
+            option("prefix", "path before the query", value_parser!(String))
+                .default_value("/rljson/socket.io"),
+            option("files", "files in the folder", value_parser!(u32)).default_value("200"),
+            option("file-bytes", "bytes of each", value_parser!(usize)).default_value("1024"),
+            option("readers", "clients that read all of it", value_parser!(u32).range(1..))
+                .default_value("1"),
             cpu(),
             option("label", "name of the server in the result", value_parser!(String))
                 .default_value("server"),

@@ -5,7 +5,7 @@
 //! and runs one, `generator` is the event loop over all connections, `protocol` speaks a
 //! server's language, `ledger` decides what was lost, doubled or reordered, `probe` reads the
 //! server's CPU time and memory from `/proc`, `report` and `summary` turn figures into JSON and
-//! tables. `comutiny` is that world's own load test. `baseline` is the floor to compare with: the smallest server that can do the work.
+//! tables. `comutiny` is that world's own load test, `sync` a folder through the hub of @rljson. `baseline` is the floor to compare with: the smallest server that can do the work.
 //!
 //! Invariants: one thread, one epoll, no allocation per delivery; CPU time is the scheduler's
 //! run time and never wall-clock; a figure taken while the generator was itself the bottleneck
@@ -26,6 +26,7 @@ mod report;
 mod scenario;
 mod socket;
 mod summary;
+mod sync;
 mod websocket;
 
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     let done = match cli::parse() {
         cli::Command::Run(order) => scenario::run(&order),
         cli::Command::Comutiny(settings) => comutiny::run(&settings),
+        cli::Command::Sync(settings) => sync::run(&settings),
         cli::Command::Baseline(settings) => baseline::serve(&settings),
         cli::Command::Summary(request) => summary::print(&request),
         cli::Command::Address(pid) => scenario::print_address(pid),

@@ -191,7 +191,8 @@ impl Outcome {
     }
 }
 
-fn print_lines(above: &str, value: &Value) {
+/// Prints the members of an object, a line each.
+pub(crate) fn print_lines(above: &str, value: &Value) {
     let Value::Object(members) = value else { return };
     for (name, value) in members {
         match value {

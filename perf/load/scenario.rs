@@ -357,7 +357,7 @@ impl Server {
     }
 }
 
-fn wait_for_listener(probe: Probe) -> Result<SocketAddrV4, Failure> {
+pub(crate) fn wait_for_listener(probe: Probe) -> Result<SocketAddrV4, Failure> {
     let clock = Clock::start();
     loop {
         let found = probe.listening()?;
