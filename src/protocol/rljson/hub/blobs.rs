@@ -60,7 +60,9 @@ pub(super) struct Store {
     ahead: VecDeque<Read>,
     /// What is fetched from clients.
     pub(super) fetches: BTreeMap<Hash, Fetch>,
-    /// What is to be fetched next.
+    /// Clients whose blobs are to be fetched when there is room: requests of each are bounded.
+    pub(super) waiting: VecDeque<(Hash, Reader)>,
+    /// What is to be fetched next, after those, though nobody asked for it.
     pub(super) wanted: VecDeque<Wanted>,
     /// The same.
     pub(super) is_wanted: BTreeSet<Hash>,
@@ -79,6 +81,7 @@ impl Store {
         let reads = self.reads.values_mut().chain(&mut self.ahead);
         reads.for_each(|read| read.readers.retain(|(socket, _)| *socket != who));
         self.ahead.retain(|read| !read.readers.is_empty());
+        self.waiting.retain(|(_, reader)| reader.who.0 != who);
         for fetch in self.fetches.values_mut() {
             fetch.readers.retain(|reader| reader.who.0 != who);
         }

@@ -88,7 +88,7 @@ impl Hub {
             return fetch.readers.push(reader);
         }
         if self.blobs.fetches.len() >= BLOB_WRITES_MAX {
-            return self.fail_readers(&[reader.who], "too many blobs are fetched already", io);
+            return self.blobs.waiting.push_back((id, reader));
         }
         let peer = self.peers.get(&reader.who.0);
         let scope = peer.map(super::Peer::scope).unwrap_or_default();
@@ -98,18 +98,31 @@ impl Hub {
         self.fetch_on(id, 0, io);
     }
 
-    /// Whether a tree needs a blob that can be fetched now.
+    /// Whether a client or a tree needs a blob that can be fetched now.
     pub(super) fn fetches_more(&self) -> bool {
-        !self.blobs.wanted.is_empty() && self.blobs.fetches.len() < FETCHES_MAX
+        let fetches = self.blobs.fetches.len();
+        !self.blobs.waiting.is_empty() && fetches < BLOB_WRITES_MAX
+            || !self.blobs.wanted.is_empty() && fetches < FETCHES_MAX
     }
 
-    /// Fetches what trees need, as far as it may be at once.
+    /// Fetches what clients wait for, then what trees need, as far as it may be at once.
     pub(super) fn fetch_wanted(&mut self, io: &mut Io<'_, '_>) {
+        while self.blobs.fetches.len() < BLOB_WRITES_MAX
+            && let Some((id, reader)) = self.blobs.waiting.pop_front()
+        {
+            match self.shelf.blobs().use_blob(&id) {
+                Some((size, created_ms)) => {
+                    self.read(reader, id, Properties { size, created_ms }, io);
+                }
+                None => self.fetch_for(reader, id, io),
+            }
+        }
         while self.blobs.fetches.len() < FETCHES_MAX
             && let Some(Wanted { id, lane, from }) = self.blobs.wanted.pop_front()
         {
             self.blobs.is_wanted.remove(&id);
-            if !self.shelf.blobs().has(&id) {
+            // Somebody may have asked for it meanwhile.
+            if !self.shelf.blobs().has(&id) && !self.blobs.fetches.contains_key(&id) {
                 self.blobs.fetches.insert(id, Fetch::new(smallvec![lane], from));
                 self.fetch_on(id, 0, io);
             }

@@ -1,3 +1,4 @@
+mod blobs;
 mod forest;
 mod forward;
 mod golden;

@@ -11,7 +11,12 @@ use crate::codec::rljson::{EMPTY_ROOT, Hash, blob_id};
 use crate::protocol::rljson::Config;
 
 /// A client answers all that it is asked, as one that has these rows and blobs, ranges included.
-fn serve_all(shard: &mut Shard, name: Name, forest: &Forest, blobs: &BTreeMap<String, Vec<u8>>) {
+pub(super) fn serve_all(
+    shard: &mut Shard,
+    name: Name,
+    forest: &Forest,
+    blobs: &BTreeMap<String, Vec<u8>>,
+) {
     loop {
         let asked = shard.asked(name);
         if asked.is_empty() {
@@ -43,7 +48,7 @@ fn serve_all(shard: &mut Shard, name: Name, forest: &Forest, blobs: &BTreeMap<St
 }
 
 /// The blobs of a folder of the tests.
-fn blobs_of(folder: &Folder) -> BTreeMap<String, Vec<u8>> {
+pub(super) fn blobs_of(folder: &Folder) -> BTreeMap<String, Vec<u8>> {
     let bytes = |file: File| file.content.to_le_bytes().to_vec();
     folder.files().map(|(_, file)| (file.blob().to_string(), bytes(file))).collect()
 }

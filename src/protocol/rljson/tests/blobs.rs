@@ -1,0 +1,90 @@
+//! Blobs that several want at once, and more of them than are fetched at once.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::forest::{File, Folder, Forest};
+use super::harness::{Name, Request, Shard};
+use super::rpc::{ROUTE, shard, table_of};
+use super::trees::{blobs_of, serve_all};
+use crate::codec::rljson::{Hash, blob_id};
+use crate::session::blobs::BLOB_WRITES_MAX;
+
+fn begin(shard: &mut Shard, reader: Name, id: &str) -> u64 {
+    shard.begin(reader, "getBlob", &[json!(id), Value::Null])
+}
+
+fn is_given(shard: &mut Shard, reader: Name, ack: u64, bytes: &[u8]) -> bool {
+    shard.whole_answer(reader, ack).is_some_and(|(_, attachments)| attachments == [bytes])
+}
+
+#[test]
+fn readers_of_many_blobs_wait_for_a_slow_disk() {
+    let mut shard = shard();
+    let [one, reader] = [(); 2].map(|()| shard.connect());
+    shard.announce(one, ROUTE, "one", "no tree");
+    let bytes = (0..3 * BLOB_WRITES_MAX as u8).map(|number| vec![number; 5]);
+    let blobs: BTreeMap<String, Vec<u8>> =
+        bytes.map(|bytes| (blob_id(&bytes).to_string(), bytes)).collect();
+    shard.holds_storage = true;
+    let acks: Vec<u64> = blobs.keys().map(|id| begin(&mut shard, reader, id)).collect();
+    let given = |shard: &mut Shard| {
+        let of = |(ack, bytes): (&u64, &Vec<u8>)| is_given(shard, reader, *ack, bytes);
+        acks.iter().zip(blobs.values()).map(of).filter(|given| *given).count()
+    };
+    let mut all = 0;
+    for _ in 0..3 {
+        serve_all(&mut shard, one, &Forest::default(), &blobs);
+        all += given(&mut shard);
+        shard.answer_storage();
+    }
+    assert_eq!(all, blobs.len(), "each as soon as there is room for it");
+}
+
+/// Answers requests for rows; those for blobs that are left.
+fn serve_rows(shard: &mut Shard, name: Name, forest: &Forest) -> Vec<Request> {
+    let mut blobs = Vec::new();
+    loop {
+        let asked = shard.asked(name);
+        if asked.is_empty() {
+            return blobs;
+        }
+        for request in asked {
+            if request.name == "getBlob" {
+                blobs.push(request);
+                continue;
+            }
+            let hash = request.args[0]["where"]["_hash"].as_str().and_then(Hash::new);
+            let row = hash.and_then(|hash| forest.row(&hash)).expect("a row of the tree");
+            shard.reply(name, request.ack, &[table_of(&[row]), Value::Null]);
+        }
+    }
+}
+
+#[test]
+fn who_asks_for_a_blob_that_a_tree_needs_is_not_forgotten() {
+    let mut shard = shard();
+    let [one, reader] = [(); 2].map(|()| shard.connect());
+    let (mut forest, mut folder) = (Forest::default(), Folder::default());
+    for content in 1..9 {
+        folder.put(&format!("f{content}"), Some(File { content, mtime_ms: content }));
+    }
+    let root = forest.plant(&folder);
+    let blobs = blobs_of(&folder);
+    shard.announce(one, ROUTE, "one", root.as_str());
+    let asked = serve_rows(&mut shard, one, &forest);
+    let id_of = |request: &Request| request.args[0].as_str().expect("an id").to_owned();
+    let asked_for: Vec<String> = asked.iter().map(id_of).collect();
+    let later: Vec<&String> = blobs.keys().filter(|id| !asked_for.contains(id)).collect();
+    assert!(!later.is_empty(), "some wait for their turn");
+    let acks: Vec<u64> = later.iter().map(|id| begin(&mut shard, reader, id)).collect();
+    for request in asked {
+        let bytes = &blobs[&id_of(&request)];
+        shard.reply_blob(one, request.ack, &id_of(&request), bytes.len(), bytes);
+    }
+    serve_all(&mut shard, one, &forest, &blobs);
+    for (ack, id) in acks.into_iter().zip(later) {
+        assert!(is_given(&mut shard, reader, ack, &blobs[id]), "{id}");
+    }
+}
