@@ -23,11 +23,11 @@ pub(super) struct Account {
 
 /// Why no account can be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Taken {
-    /// There is one of that name.
-    Name,
+pub(super) enum Denied {
+    /// There is one of that username or e-mail.
+    Taken,
     /// There are as many as there may be.
-    AllRoom,
+    Full,
 }
 
 /// The accounts there are.
@@ -67,13 +67,13 @@ impl Book {
     }
 
     /// Whether an account of these names may be made.
-    pub(super) fn is_free(&self, username: &str, email: &str) -> Result<(), Taken> {
+    pub(super) fn is_free(&self, username: &str, email: &str) -> Result<(), Denied> {
         if self.by_email.contains_key(&*folded(email))
             || self.by_username.contains_key(&*folded(username))
         {
-            return Err(Taken::Name);
+            return Err(Denied::Taken);
         }
-        if self.accounts.len() < self.accounts_max { Ok(()) } else { Err(Taken::AllRoom) }
+        if self.accounts.len() < self.accounts_max { Ok(()) } else { Err(Denied::Full) }
     }
 
     /// Makes an account whose names are free; it is on disk when this returns.

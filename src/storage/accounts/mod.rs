@@ -33,7 +33,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use serde::{Deserialize, Serialize};
 
 use super::request::Ticket;
-use book::{Book, Taken};
+use book::{Book, Denied};
 use log::Log;
 use password::Hash;
 use tries::Tries;
@@ -246,8 +246,8 @@ impl Desk {
     ) -> Outcome {
         match self.book.is_free(&username, &email) {
             Ok(()) => {}
-            Err(Taken::Name) => return Outcome::Taken,
-            Err(Taken::AllRoom) => return Outcome::Full,
+            Err(Denied::Taken) => return Outcome::Taken,
+            Err(Denied::Full) => return Outcome::Full,
         }
         let made = Hash::new(password).and_then(|hash| {
             let user = User { id: password::random_id()?, username, email };

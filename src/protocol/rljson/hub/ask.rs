@@ -49,6 +49,8 @@ pub(super) enum Ask<'a> {
     Never(&'static str),
     /// A blob of an id that none has.
     NoBlob(Box<str>),
+    /// `blobExists` of such an id.
+    NoBlobExists,
 }
 
 /// Why something that is asked for is not understood.
@@ -83,7 +85,7 @@ pub(super) fn read<'a>(name: &str, args: &Values<'a>) -> Result<(Ask<'a>, Form),
         "write" => (member(first, "data").map(Ask::Write), Form::Io),
         "createOrExtendTable" => (extend(first), Form::Io),
         "getBlob" => (blob(first, second), Form::Bs),
-        "blobExists" => (by_id(first, Ask::BlobExists), Form::Bs),
+        "blobExists" => (exists(first), Form::Bs),
         "getBlobProperties" => (by_id(first, Ask::Properties), Form::Bs),
         "listBlobs" => (list(first), Form::Bs),
         "getBlobStream" => (Some(Ask::Never(TO_CLIENTS)), Form::Bs),
@@ -133,6 +135,11 @@ fn extend(argument: Option<Raw<'_>>) -> Option<Ask<'_>> {
 fn by_id<'a>(id: Option<Raw<'a>>, ask: fn(Hash) -> Ask<'a>) -> Option<Ask<'a>> {
     let id = id?.to_string_value()?;
     Some(Hash::new(&id).map_or_else(|| Ask::NoBlob(super::answer::cut(&id).into()), ask))
+}
+
+fn exists(id: Option<Raw<'_>>) -> Option<Ask<'_>> {
+    let id = id?.to_string_value()?;
+    Some(Hash::new(&id).map_or(Ask::NoBlobExists, Ask::BlobExists))
 }
 
 fn blob<'a>(id: Option<Raw<'a>>, options: Option<Raw<'a>>) -> Option<Ask<'a>> {

@@ -413,7 +413,7 @@ impl Hub {
     /// next process.
     pub(super) fn store_at_the_end(&mut self, io: &mut Io<'_, '_>) {
         let may_store = self.may_store() && !self.keeper.is_clean() && self.storing.is_none();
-        if may_store && self.shelf.next_page().is_none() {
+        if may_store && !self.shelf.needs_page() {
             self.store_base(io);
         }
         self.drained = true;

@@ -75,10 +75,7 @@ impl Hub {
             Ask::Blob(..) | Ask::BlobExists(_) | Ask::Properties(_) => {
                 self.read_blob(who, &ask, io);
             }
-            Ask::NoBlob(id) if name == "blobExists" => {
-                let _ = id;
-                answer::succeed(io, who, form, b"false");
-            }
+            Ask::NoBlobExists => answer::succeed(io, who, form, b"false"),
             Ask::NoBlob(id) => answer::refuse(io, who, form, &format!("Blob not found: {id}")),
             Ask::List { prefix, max, after } => self.list_blobs(who, &prefix, max, after, io),
             Ask::Write(_) | Ask::Extend(..) | Ask::SetBlob(_) => self.write(who, form, ask, io),

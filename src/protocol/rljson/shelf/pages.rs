@@ -177,9 +177,14 @@ impl Shelf {
         }
     }
 
+    /// Whether rows are to be stored in a page before the index.
+    pub fn needs_page(&self) -> bool {
+        self.pages.left > LEFT_BYTES_MAX
+    }
+
     /// The next page to be stored, with its content; none if too little is left for one.
     pub fn next_page(&mut self) -> Option<(PageId, Vec<u8>)> {
-        if self.pages.left <= LEFT_BYTES_MAX {
+        if !self.needs_page() {
             return None;
         }
         let page = self.pages.free();
