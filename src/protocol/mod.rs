@@ -7,6 +7,8 @@
 pub mod comutiny;
 pub mod croquet;
 pub mod echo;
+#[cfg(test)]
+mod fake_storage;
 pub mod gallery;
 mod js;
 mod keeper;

@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 
 use super::super::world::World;
 use super::super::{Config, WORLD};
-use crate::codec::journal::{HEADER_BYTES, Key, Kind};
+use crate::protocol::fake_storage::{Disk, FakeStorage};
 use crate::protocol::receiver::{Receiver, Sent};
 use crate::protocol::socketio::Server;
 use crate::protocol::{self, Hello, Machine, Message, Open};
-use crate::session::effects::{Effect, RecordName};
-use crate::session::journal::{Batch, Cursor as Place, Entries, Recorder};
+use crate::session::effects::Effect;
+use crate::session::journal::Entries;
 use crate::session::{
     Close, Counters, Effects, History, Instant, MemberId, Now, Outcome, RingPool,
 };
@@ -23,9 +23,6 @@ pub(super) type Name = usize;
 /// The wall clock when the world begins.
 pub(super) const EPOCH_MS: u64 = 1_700_000_000_000;
 
-/// What the disk has.
-pub(super) type Disk = BTreeMap<String, Vec<u8>>;
-
 /// The world and everything around it.
 pub(super) struct Shard {
     server: Server<World>,
@@ -35,24 +32,13 @@ pub(super) struct Shard {
     outcome: Outcome,
     counters: Counters,
     config: Arc<protocol::Config>,
-    pub(super) disk: Disk,
-    journal: Option<Batch>,
-    key: Key,
-    place: Place,
+    pub(super) storage: FakeStorage,
     /// Nothing can be recorded.
     pub(super) read_only: bool,
-    /// What the storage fails with, if it does.
-    pub(super) broken: Option<String>,
     /// The storage answers only when the test says so.
     pub(super) holds_storage: bool,
-    answers: VecDeque<Answer>,
     now_us: u64,
     random: u64,
-}
-
-enum Answer {
-    Loaded(u32, Result<Vec<Option<Vec<u8>>>, String>),
-    Stored(RecordName, u32, Result<(), String>),
 }
 
 /// A connection.
@@ -85,14 +71,14 @@ impl Shard {
 
     /// The next process, on this disk and with these entries in the journal.
     pub(super) fn crashed(&self, disk: Disk, entries: Entries) -> Self {
-        Self::start(self.config.comutiny.clone(), true, disk, entries, self.key.epoch + 1)
+        Self::start(self.config.comutiny.clone(), true, disk, entries, self.storage.epoch() + 1)
     }
 
     fn start(config: Config, durable: bool, disk: Disk, entries: Entries, epoch: u32) -> Self {
         let config = Arc::new(protocol::Config { comutiny: config, ..Default::default() });
         let now = Now { at: Instant::default(), wall_ms: EPOCH_MS };
         let open = Open { key: WORLD.to_owned(), now, config: config.clone(), durable };
-        let key = Key { epoch, ..Key::default() };
+        let storage = FakeStorage::new(WORLD, durable, disk, &entries, epoch);
         let mut shard = Self {
             server: Server::new(World::new(open), 0),
             clients: Vec::new(),
@@ -101,19 +87,13 @@ impl Shard {
             outcome: Outcome::default(),
             counters: Counters::default(),
             config,
-            disk,
-            journal: durable.then(|| Batch::new(key, usize::from(!entries.is_empty()))),
-            key,
-            place: Place::default(),
+            storage,
             read_only: false,
-            broken: None,
             holds_storage: false,
-            answers: VecDeque::new(),
             now_us: u64::from(epoch) * 1_000_000,
             random: 1,
         };
         if !entries.is_empty() {
-            shard.place = Place::recovered(entries.last(), 0);
             shard.call(|machine, fx| machine.on_recovered(entries, fx));
         }
         shard
@@ -276,39 +256,19 @@ impl Shard {
 
     /// The storage answers.
     pub(super) fn answer_storage(&mut self) {
-        while let Some(answer) = self.answers.pop_front() {
-            match answer {
-                Answer::Loaded(ticket, records) => {
-                    self.call_once(|machine, fx| machine.on_loaded(ticket, records, fx));
-                }
-                Answer::Stored(record, store, result) => {
-                    let covered = self.place.covered_by(store).filter(|_| result.is_ok());
-                    if let (Some(batch), Some(covered)) = (&mut self.journal, covered) {
-                        batch.trim(&mut self.place, WORLD, covered);
-                    }
-                    self.call_once(|machine, fx| machine.on_stored(&record, result, fx));
-                }
-            }
+        while let Some(answer) = self.storage.next_answer() {
+            self.call_once(|machine, fx| answer.tell(machine, fx));
         }
     }
 
     /// Whether the journal has something that no record has.
     pub(super) fn needs_journal(&self) -> bool {
-        self.place.oldest_segment().is_some()
+        self.storage.needs_journal()
     }
 
     /// All that was recorded so far, whether or not it is stored meanwhile.
     pub(super) fn recorded(&self) -> Entries {
-        let mut entries = Entries::default();
-        let mut bytes = self.journal.as_ref().map_or(&[][..], Batch::bytes);
-        while let Some(record) = self.key.read(bytes) {
-            if record.kind == Kind::Entry {
-                entries.push(record.position, record.body);
-            }
-            bytes = &bytes[HEADER_BYTES + record.body.len()..];
-        }
-        assert!(bytes.is_empty());
-        entries
+        self.storage.recorded()
     }
 
     fn call<R>(&mut self, act: impl FnOnce(&mut dyn Machine, &mut Effects<'_>) -> R) -> R {
@@ -325,9 +285,7 @@ impl Shard {
         let wall_ms = EPOCH_MS + self.now_us / 1_000;
         let now = Now { at: Instant::from_micros(self.now_us), wall_ms };
         self.outcome.clear();
-        let (cursor, read_only) = (&mut self.place, self.read_only);
-        let recorder = self.journal.as_mut();
-        let recorder = recorder.map(|batch| Recorder { batch, cursor, name: WORLD, read_only });
+        let recorder = self.storage.recorder(self.read_only);
         let (history, pool) = (&mut self.history, &mut self.pool);
         let mut fx =
             Effects::new(now, self.random, &self.counters, history, pool, &mut self.outcome)
@@ -372,18 +330,9 @@ impl Shard {
                     }
                 }
                 Effect::Close { member, .. } => closed.extend(self.name(member)),
-                Effect::Load { ticket, records } => {
-                    let found = records.iter().map(|name| self.disk.get(&path(name)).cloned());
-                    let result = self.broken.clone().map_or_else(|| Ok(found.collect()), Err);
-                    self.answers.push_back(Answer::Loaded(ticket, result));
-                }
+                Effect::Load { ticket, records } => self.storage.load(ticket, &records),
                 Effect::Store { record, content, base } => {
-                    let result = self.broken.clone().map_or(Ok(()), Err);
-                    if result.is_ok() {
-                        self.disk.insert(path(&record), content);
-                    }
-                    let base = base.unwrap_or_default();
-                    self.answers.push_back(Answer::Stored(record, base, result));
+                    self.storage.store(record, content, base);
                 }
                 Effect::Admit { .. } => {}
                 effect => panic!("the world never asks for {effect:?}"),
@@ -412,8 +361,4 @@ impl Shard {
         }
         self.history.trim(self.history.head(), &mut self.pool);
     }
-}
-
-fn path(record: &RecordName) -> String {
-    format!("{}/{}", record.namespace, record.names.join("/"))
 }

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::super::Config;
-use super::harness::{Disk, Shard};
+use super::harness::Shard;
+use crate::protocol::fake_storage::Disk;
 use crate::session::journal::Entries;
 
 fn chat(shard: &mut Shard) -> Value {
@@ -26,7 +27,7 @@ fn after_a_crash_at_any_moment_the_chat_is_as_everybody_saw_it() {
             30 => shard.pass(60_000),
             _ => say(&mut shard, a, &format!("{at} \u{1F600}\"\n")),
         }
-        moments.push((shard.disk.clone(), shard.recorded(), chat(&mut shard)));
+        moments.push((shard.storage.disk.clone(), shard.recorded(), chat(&mut shard)));
     }
     assert_eq!(moments[0].2.as_array().unwrap().len(), 2, "with what the chat began with");
     for (at, (_, recorded, seen)) in moments.iter().enumerate() {
@@ -35,7 +36,7 @@ fn after_a_crash_at_any_moment_the_chat_is_as_everybody_saw_it() {
             let mut next = shard.crashed(disk.clone(), recorded.clone());
             assert!(next.is_over() && !next.needs_journal(), "stored at once");
             assert_eq!(chat(&mut next), *seen, "{at}");
-            let mut after = next.crashed(next.disk.clone(), Entries::default());
+            let mut after = next.crashed(next.storage.disk.clone(), Entries::default());
             let snapshot = after.snapshot();
             assert_eq!(snapshot["chat"], *seen, "the journal may go now");
             assert_eq!(snapshot["players"], json!([]), "whoever played is gone");
@@ -49,7 +50,7 @@ fn what_is_recorded_after_a_crash_is_recovered_after_the_next() {
     for round in 0..4 {
         let a = shard.join("a");
         say(&mut shard, a, &round.to_string());
-        shard = shard.crashed(shard.disk.clone(), shard.recorded());
+        shard = shard.crashed(shard.storage.disk.clone(), shard.recorded());
     }
     let said = chat(&mut shard);
     let said: Vec<_> = said.as_array().unwrap().iter().map(|it| it["content"].clone()).collect();
@@ -91,17 +92,17 @@ fn the_chat_is_stored_when_all_have_left_or_the_process_stops() {
     let a = shard.join("a");
     assert!(!shard.is_over());
     say(&mut shard, a, "x");
-    assert!(shard.disk.is_empty());
+    assert!(shard.storage.disk.is_empty());
     shard.end(a);
-    assert!(!shard.disk.is_empty() && shard.is_over() && !shard.needs_journal());
+    assert!(!shard.storage.disk.is_empty() && shard.is_over() && !shard.needs_journal());
     let b = shard.join("b");
     say(&mut shard, b, "y");
     let seen = chat(&mut shard);
-    shard.disk.clear();
+    shard.storage.disk.clear();
     shard.stop();
     shard.pass(1_000_000);
     shard.end(b);
-    let mut next = shard.crashed(shard.disk.clone(), Entries::default());
+    let mut next = shard.crashed(shard.storage.disk.clone(), Entries::default());
     assert_eq!(chat(&mut next), seen);
 }
 
@@ -123,10 +124,10 @@ fn clients_wait_for_what_is_stored() {
     let mut shard = Shard::durable(Config::default());
     let a = shard.join("a");
     say(&mut shard, a, "before");
-    let mut next = shard.crashed(shard.disk.clone(), Entries::default());
-    next.disk = {
+    let mut next = shard.crashed(shard.storage.disk.clone(), Entries::default());
+    next.storage.disk = {
         shard.end(a);
-        shard.disk.clone()
+        shard.storage.disk.clone()
     };
     next.holds_storage = true;
     let (a, b, gone) = (next.connect(), next.connect(), next.connect());
@@ -138,10 +139,10 @@ fn clients_wait_for_what_is_stored() {
     next.end(gone);
     // Takes the seat that is free.
     let late = next.connect();
-    let disk = next.disk.clone();
+    let disk = next.storage.disk.clone();
     next.checkpoint();
     next.pass(100_000);
-    assert!(!next.is_over() && next.disk == disk, "nothing is stored over");
+    assert!(!next.is_over() && next.storage.disk == disk, "nothing is stored over");
     assert_eq!((next.take(a), next.take(b)), (vec![], vec![]));
     next.answer_storage();
     let (to_a, to_b) = (next.take(a), next.take(b));
@@ -183,18 +184,18 @@ fn a_chat_that_cannot_be_read_is_not_stored_over() {
         let shard = Shard::durable(Config::default());
         let disk: Disk = [("comutiny/worlds/world".to_owned(), record.to_vec())].into();
         let mut shard = shard.crashed(disk.clone(), Entries::default());
-        shard.broken = broken.map(str::to_owned);
+        shard.storage.broken = broken.map(str::to_owned);
         let a = shard.join("a");
         let ack = shard.ask(a, "chat:message", json!({"content": "x"}));
         assert_eq!(ack["message"], "the chat is unavailable");
         assert_eq!(shard.ask(a, "player:update", json!({"name": "x"}))["ok"], true);
         shard.stop();
         shard.pass(1_000_000);
-        assert_eq!(shard.disk, disk);
+        assert_eq!(shard.storage.disk, disk);
         // It can be read again when the journal wants it.
         if broken.is_some() {
-            shard.broken = None;
-            shard.disk.clear();
+            shard.storage.broken = None;
+            shard.storage.disk.clear();
             shard.checkpoint();
             say(&mut shard, a, "x");
         }
@@ -208,10 +209,10 @@ fn a_store_that_fails_is_tried_again() {
     let mut shard = Shard::durable(Config::default());
     let a = shard.join("a");
     say(&mut shard, a, "x");
-    shard.broken = Some("full".to_owned());
+    shard.storage.broken = Some("full".to_owned());
     shard.pass(65_000);
-    assert!(shard.disk.is_empty() && shard.needs_journal());
-    shard.broken = None;
+    assert!(shard.storage.disk.is_empty() && shard.needs_journal());
+    shard.storage.broken = None;
     shard.pass(10_000);
-    assert!(!shard.disk.is_empty() && !shard.needs_journal());
+    assert!(!shard.storage.disk.is_empty() && !shard.needs_journal());
 }

@@ -1,19 +1,17 @@
 //! A shard in miniature: the hub, its clients, a disk, a journal, and a clock that the test turns.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::codec::journal::{HEADER_BYTES, Key, Kind};
+use crate::protocol::fake_storage::{Disk, FakeStorage};
 use crate::protocol::receiver::{Receiver, Sent};
 use crate::protocol::rljson::hub::Hub;
 use crate::protocol::rljson::{Config, HUB};
 use crate::protocol::socketio::Server;
 use crate::protocol::{self, Hello, Machine, Message, Open};
-use crate::session::blobs::{BlobDone, BlobError, BlobRequest};
-use crate::session::effects::{Effect, RecordName};
-use crate::session::journal::{Batch, Cursor as Place, Entries, Recorder};
+use crate::session::effects::Effect;
+use crate::session::journal::Entries;
 use crate::session::{Counters, Effects, History, Instant, MemberId, Now, Outcome, RingPool};
 
 /// A client; names stay valid after it is gone.
@@ -21,9 +19,6 @@ pub(super) type Name = usize;
 
 /// The wall clock when the hub begins.
 pub(super) const EPOCH_MS: u64 = 1_700_000_000_000;
-
-/// What the disk has.
-pub(super) type Disk = BTreeMap<String, Vec<u8>>;
 
 /// The hub and everything around it.
 pub(super) struct Shard {
@@ -34,26 +29,11 @@ pub(super) struct Shard {
     outcome: Outcome,
     pub(super) counters: Counters,
     config: Arc<protocol::Config>,
-    pub(super) disk: Disk,
-    /// What is there, and what is being written.
-    pub(super) blobs: BTreeMap<String, Vec<u8>>,
-    writes: BTreeMap<String, Vec<u8>>,
-    journal: Option<Batch>,
-    key: Key,
-    place: Place,
-    /// What the storage fails with, if it does.
-    pub(super) broken: Option<String>,
+    pub(super) storage: FakeStorage,
     /// The storage answers only when the test says so.
     pub(super) holds_storage: bool,
-    answers: VecDeque<Answer>,
     now_us: u64,
     random: u64,
-}
-
-enum Answer {
-    Loaded(u32, Result<Vec<Option<Vec<u8>>>, String>),
-    Stored(RecordName, u32, Result<(), String>),
-    Blob(u32, Result<BlobDone, BlobError>),
 }
 
 /// A connection.
@@ -91,14 +71,14 @@ impl Shard {
 
     /// The next process, on this disk and with these entries in the journal.
     pub(super) fn crashed(&self, disk: Disk, entries: Entries) -> Self {
-        Self::start(self.config.rljson.clone(), true, disk, entries, self.key.epoch + 1)
+        Self::start(self.config.rljson.clone(), true, disk, entries, self.storage.epoch() + 1)
     }
 
     fn start(config: Config, durable: bool, disk: Disk, entries: Entries, epoch: u32) -> Self {
         let config = Arc::new(protocol::Config { rljson: config, ..Default::default() });
         let now = Now { at: Instant::default(), wall_ms: EPOCH_MS };
         let open = Open { key: HUB.to_owned(), now, config: config.clone(), durable };
-        let key = Key { epoch, ..Key::default() };
+        let storage = FakeStorage::new(HUB, durable, disk, &entries, epoch);
         let attachments_bytes_max = config.rljson.message_bytes_max;
         let mut shard = Self {
             server: Server::new(Hub::new(open), attachments_bytes_max),
@@ -108,20 +88,12 @@ impl Shard {
             outcome: Outcome::default(),
             counters: Counters::default(),
             config,
-            disk,
-            blobs: BTreeMap::new(),
-            writes: BTreeMap::new(),
-            journal: durable.then(|| Batch::new(key, usize::from(!entries.is_empty()))),
-            key,
-            place: Place::default(),
-            broken: None,
+            storage,
             holds_storage: false,
-            answers: VecDeque::new(),
             now_us: u64::from(epoch) * 1_000_000,
             random: 1,
         };
         if !entries.is_empty() {
-            shard.place = Place::recovered(entries.last(), 0);
             shard.call(|machine, fx| machine.on_recovered(entries, fx));
         }
         shard
@@ -299,42 +271,19 @@ impl Shard {
 
     /// The storage answers.
     pub(super) fn answer_storage(&mut self) {
-        while let Some(answer) = self.answers.pop_front() {
-            match answer {
-                Answer::Loaded(ticket, records) => {
-                    self.call_once(|machine, fx| machine.on_loaded(ticket, records, fx));
-                }
-                Answer::Stored(record, store, result) => {
-                    let covered = self.place.covered_by(store).filter(|_| result.is_ok());
-                    if let (Some(batch), Some(covered)) = (&mut self.journal, covered) {
-                        batch.trim(&mut self.place, HUB, covered);
-                    }
-                    self.call_once(|machine, fx| machine.on_stored(&record, result, fx));
-                }
-                Answer::Blob(ticket, result) => {
-                    self.call_once(|machine, fx| machine.on_blob(ticket, result, fx));
-                }
-            }
+        while let Some(answer) = self.storage.next_answer() {
+            self.call_once(|machine, fx| answer.tell(machine, fx));
         }
     }
 
     /// Whether the journal has something that no record has.
     pub(super) fn needs_journal(&self) -> bool {
-        self.place.oldest_segment().is_some()
+        self.storage.needs_journal()
     }
 
     /// All that was recorded so far, whether or not it is stored meanwhile.
     pub(super) fn recorded(&self) -> Entries {
-        let mut entries = Entries::default();
-        let mut bytes = self.journal.as_ref().map_or(&[][..], Batch::bytes);
-        while let Some(record) = self.key.read(bytes) {
-            if record.kind == Kind::Entry {
-                entries.push(record.position, record.body);
-            }
-            bytes = &bytes[HEADER_BYTES + record.body.len()..];
-        }
-        assert!(bytes.is_empty());
-        entries
+        self.storage.recorded()
     }
 
     fn call<R>(&mut self, act: impl FnOnce(&mut dyn Machine, &mut Effects<'_>) -> R) -> R {
@@ -351,10 +300,7 @@ impl Shard {
         let wall_ms = EPOCH_MS + self.now_us / 1_000;
         let now = Now { at: Instant::from_micros(self.now_us), wall_ms };
         self.outcome.clear();
-        let cursor = &mut self.place;
-        let recorder = self.journal.as_mut();
-        let recorder =
-            recorder.map(|batch| Recorder { batch, cursor, name: HUB, read_only: false });
+        let recorder = self.storage.recorder(false);
         let (history, pool) = (&mut self.history, &mut self.pool);
         let mut fx =
             Effects::new(now, self.random, &self.counters, history, pool, &mut self.outcome)
@@ -385,20 +331,11 @@ impl Shard {
                         self.clients[name].receiver.cursor.get_or_insert(from);
                     }
                 }
-                Effect::Load { ticket, records } => {
-                    let found = records.iter().map(|name| self.disk.get(&path(name)).cloned());
-                    let result = self.broken.clone().map_or_else(|| Ok(found.collect()), Err);
-                    self.answers.push_back(Answer::Loaded(ticket, result));
-                }
+                Effect::Load { ticket, records } => self.storage.load(ticket, &records),
                 Effect::Store { record, content, base } => {
-                    let result = self.broken.clone().map_or(Ok(()), Err);
-                    if result.is_ok() {
-                        self.disk.insert(path(&record), content);
-                    }
-                    let base = base.unwrap_or_default();
-                    self.answers.push_back(Answer::Stored(record, base, result));
+                    self.storage.store(record, content, base);
                 }
-                Effect::Blob { id, request } => self.do_blob(&id, request),
+                Effect::Blob { id, request } => self.storage.do_blob(&id, request),
                 Effect::Admit { .. } => {}
                 effect => panic!("the hub never asks for {effect:?}"),
             }
@@ -408,37 +345,6 @@ impl Shard {
             sent.into_iter().for_each(|frame| take(&mut client.said, frame));
         }
         self.history.trim(self.history.head(), &mut self.pool);
-    }
-
-    /// What the disk does with a blob.
-    fn do_blob(&mut self, id: &str, request: BlobRequest) {
-        let failed = self.broken.clone().map(BlobError::Failed);
-        let answer = match request {
-            BlobRequest::Write { ticket, bytes } => {
-                self.writes.entry(id.to_owned()).or_default().extend(bytes);
-                (ticket, Ok(BlobDone::Written))
-            }
-            BlobRequest::Commit { ticket } => match self.writes.remove(id) {
-                Some(bytes) if failed.is_none() => {
-                    self.blobs.insert(id.to_owned(), bytes);
-                    (ticket, Ok(BlobDone::Committed))
-                }
-                _ => (ticket, Err(BlobError::NotFound)),
-            },
-            BlobRequest::Read { ticket, range } => match self.blobs.get(id) {
-                Some(bytes) => {
-                    let end = bytes.len().min(range.end as usize);
-                    let part = bytes[end.min(range.start as usize)..end].to_vec();
-                    (ticket, Ok(BlobDone::Read(part)))
-                }
-                None => (ticket, Err(BlobError::NotFound)),
-            },
-            BlobRequest::Abort => return drop(self.writes.remove(id)),
-            BlobRequest::Remove => return drop(self.blobs.remove(id)),
-        };
-        let (ticket, result) = answer;
-        let result = failed.map_or(result, Err);
-        self.answers.push_back(Answer::Blob(ticket, result));
     }
 
     fn name(&self, member: MemberId) -> Option<Name> {
@@ -478,8 +384,4 @@ fn take(said: &mut Vec<Said>, frame: Sent) {
         }
         _ => panic!("{text}"),
     }
-}
-
-pub(super) fn path(record: &RecordName) -> String {
-    format!("{}/{}", record.namespace, record.names.join("/"))
 }

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::forest::{Folder, Forest};
-use super::harness::{Disk, Shard};
+use super::harness::Shard;
 use super::rpc::{ROUTE, TABLE, by_hash, serve};
 use crate::codec::rljson::Hash;
+use crate::protocol::fake_storage::Disk;
 use crate::protocol::rljson::Config;
 use crate::session::journal::Entries;
 
@@ -46,7 +47,7 @@ fn everything_is_there_after_a_crash() {
     assert!(has_all(&mut next, &forest, root));
     // And after the next one, from what was stored meanwhile.
     assert!(!next.needs_journal());
-    let mut third = next.crashed(next.disk.clone(), Entries::default());
+    let mut third = next.crashed(next.storage.disk.clone(), Entries::default());
     assert!(has_all(&mut third, &forest, root));
 }
 
@@ -55,7 +56,7 @@ fn everything_is_there_after_a_stop() {
     let (mut shard, forest, root) = told(Config::default(), 20);
     shard.stop();
     assert!(!shard.needs_journal());
-    let mut next = shard.crashed(shard.disk.clone(), Entries::default());
+    let mut next = shard.crashed(shard.storage.disk.clone(), Entries::default());
     assert!(has_all(&mut next, &forest, root));
 }
 
@@ -63,13 +64,13 @@ fn everything_is_there_after_a_stop() {
 fn rows_are_stored_in_pages_and_what_came_later_is_in_the_journal() {
     let (mut shard, forest, root) = told(Config::default(), 3_000);
     shard.checkpoint();
-    assert!(shard.disk.keys().any(|name| name.starts_with("rljson/pages/hub/")));
+    assert!(shard.storage.disk.keys().any(|name| name.starts_with("rljson/pages/hub/")));
     assert!(!shard.needs_journal());
-    let mut next = shard.crashed(shard.disk.clone(), shard.recorded());
+    let mut next = shard.crashed(shard.storage.disk.clone(), shard.recorded());
     assert!(has_all(&mut next, &forest, root), "with entries that the base has already");
     let one = next.connect();
     next.announce(one, "/other", "b", "later");
-    let mut third = next.crashed(next.disk.clone(), next.recorded());
+    let mut third = next.crashed(next.storage.disk.clone(), next.recorded());
     assert!(third.describe().contains("2 routes"), "{}", third.describe());
     let late = third.connect_with("/?route=other", "");
     third.pass(1_000);
@@ -80,7 +81,7 @@ fn rows_are_stored_in_pages_and_what_came_later_is_in_the_journal() {
 fn a_page_that_is_gone_costs_its_rows_only() {
     let (mut shard, forest, root) = told(Config::default(), 3_000);
     shard.checkpoint();
-    let mut disk = shard.disk.clone();
+    let mut disk = shard.storage.disk.clone();
     disk.retain(|name, _| !name.starts_with("rljson/pages"));
     let mut next = shard.crashed(disk, Entries::default());
     let one = next.connect();
@@ -98,7 +99,7 @@ fn a_page_that_is_gone_costs_its_rows_only() {
 fn nothing_is_stored_over_what_cannot_be_read() {
     let (mut shard, ..) = told(Config::default(), 3);
     shard.checkpoint();
-    let mut damaged = shard.disk.clone();
+    let mut damaged = shard.storage.disk.clone();
     damaged.values_mut().for_each(|record| record.truncate(record.len() / 2));
     let mut next = shard.crashed(damaged.clone(), Entries::default());
     let one = next.connect();
@@ -107,7 +108,7 @@ fn nothing_is_stored_over_what_cannot_be_read() {
     next.checkpoint();
     next.pass(100_000);
     next.stop();
-    assert_eq!(next.disk, damaged);
+    assert_eq!(next.storage.disk, damaged);
 }
 
 #[test]
@@ -115,10 +116,10 @@ fn what_clients_say_meanwhile_waits_for_what_is_stored() {
     let (shard, forest, root) = told(Config::default(), 3);
     let mut next = shard.crashed(Disk::new(), Entries::default());
     next.holds_storage = true;
-    next.disk = {
+    next.storage.disk = {
         let mut stored = told(Config::default(), 3).0;
         stored.checkpoint();
-        stored.disk.clone()
+        stored.storage.disk.clone()
     };
     let [one, gone] = [(); 2].map(|()| next.connect());
     let ack = next.begin(one, "readRows", &[by_hash(&root)]);
@@ -140,7 +141,7 @@ fn a_hub_is_forgotten_when_all_is_stored_and_nobody_came_back() {
     shard.pass(Config::default().linger_ms);
     assert!(shard.is_over());
     assert!(!shard.needs_journal());
-    let mut next = shard.crashed(shard.disk.clone(), Entries::default());
+    let mut next = shard.crashed(shard.storage.disk.clone(), Entries::default());
     assert!(has_all(&mut next, &forest, root));
     // In memory nobody else has it.
     let mut memory = Shard::new(Config::default());
@@ -158,12 +159,12 @@ fn blobs_are_known_after_a_restart() {
     shard.send(one, "51-0[\"setBlob\",{\"_placeholder\":true,\"num\":0}]", &[b"bytes"]);
     let id = shard.answer(one, 0).unwrap()[1]["blobId"].clone();
     let mut next = shard.crashed(Disk::new(), shard.recorded());
-    next.blobs = shard.blobs.clone();
+    next.storage.blobs = shard.storage.blobs.clone();
     let one = next.connect();
     let ack = next.begin(one, "getBlob", &[id.clone(), Value::Null]);
     assert_eq!(next.whole_answer(one, ack).unwrap().1, [b"bytes"]);
     // One that is not there after all is asked for.
-    next.blobs = BTreeMap::new();
+    next.storage.blobs = BTreeMap::new();
     let two = next.connect();
     let ack = next.begin(one, "getBlob", &[id.clone(), Value::Null]);
     let asked = next.asked(two);

@@ -263,7 +263,7 @@ fn blobs_that_are_others_are_given_to_nobody() {
         assert_eq!(answer[0]["message"], expected, "{part:?}");
     }
     assert_eq!(shard.counters.rljson_rubbish.get(), 4);
-    assert!(shard.blobs.is_empty());
+    assert!(shard.storage.blobs.is_empty());
     let exists = shard.begin(reader, "blobExists", &[json!(id.as_str())]);
     let asked = shard.asked(one);
     shard.reply(one, asked[0].ack, &[Value::Null, json!(true)]);
@@ -275,7 +275,7 @@ fn small_blobs_are_given_though_they_cannot_be_kept() {
     let mut shard = shard();
     let [one, reader] = [(); 2].map(|()| shard.connect());
     shard.announce(one, ROUTE, "one", "no tree");
-    shard.broken = Some("the disk is full".to_owned());
+    shard.storage.broken = Some("the disk is full".to_owned());
     let id = blob_id(b"right");
     for _ in 0..2 {
         let ack = shard.begin(reader, "getBlob", &[json!(id.as_str()), Value::Null]);
@@ -283,7 +283,7 @@ fn small_blobs_are_given_though_they_cannot_be_kept() {
         shard.reply_blob(one, asked[0].ack, id.as_str(), 5, b"right");
         assert_eq!(shard.whole_answer(reader, ack).unwrap().1, [b"right"]);
     }
-    assert!(shard.blobs.is_empty());
+    assert!(shard.storage.blobs.is_empty());
 }
 
 #[test]
