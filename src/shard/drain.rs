@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Shard;
 use super::connections::Phase;
+use super::mesh::Item;
 use crate::net::Transport;
 
 impl<T: Transport> Shard<T> {
@@ -37,6 +38,28 @@ impl<T: Transport> Shard<T> {
             Phase::Moving(_) | Phase::Closing { .. } | Phase::Busy => {}
             Phase::Probing(_) => self.end_probe(index),
         }
+    }
+
+    /// Lets nothing more come from other shards. Whether nothing had come since the shard was done:
+    /// connections that had are told to come back later, and there is more to do.
+    pub fn shut(&mut self) -> bool {
+        let late: Vec<_> = self.inbox.close().collect();
+        for item in late {
+            match item {
+                Item::Adopt(adoption) => self.adopt(*adoption),
+                Item::Reroute(reroute) => self.on_rerouted(*reroute),
+                Item::Arrive(arrival) => self.turn_back(*arrival),
+                Item::Tell(_) => self.counters.passages_dropped.increment(),
+                // Nobody here waits for it.
+                Item::Ask(_)
+                | Item::Answer { .. }
+                | Item::Storage(_)
+                | Item::Account(_)
+                | Item::Journal(_)
+                | Item::Drain => {}
+            }
+        }
+        self.is_done()
     }
 
     /// While stopping: how long the clients have to go.

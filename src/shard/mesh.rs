@@ -4,6 +4,8 @@
 //! A message in steady state never passes here: connections move to the shard of their session, and
 //! stay.
 
+use std::sync::{Arc, Weak};
+
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::handoff::{Adoption, Reroute};
@@ -75,7 +77,8 @@ pub enum About {
 /// The sending side of a shard's inbox.
 #[derive(Debug)]
 pub struct Outlet<S = Socket> {
-    queue: Sender<Item<S>>,
+    /// The inbox has the only lasting hold of it: with that gone, nothing comes in any more.
+    queue: Weak<Sender<Item<S>>>,
     wakeup: Wakeup,
 }
 
@@ -96,14 +99,17 @@ impl<S> Outlet<S> {
     /// Like [`Outlet::send`], but tells an inbox that is full from a shard that is gone.
     #[allow(clippy::result_large_err)] // likewise, the item goes back to the caller
     pub(super) fn try_send(&self, item: Item<S>) -> Result<(), TrySendError<Item<S>>> {
-        self.queue.try_send(item)?;
+        let Some(queue) = self.queue.upgrade() else {
+            return Err(TrySendError::Disconnected(item));
+        };
+        queue.try_send(item)?;
         self.wakeup.kick();
         Ok(())
     }
 
     /// Like [`Outlet::send`], but waits for room. For threads that may block: never a shard.
     pub fn send_waiting(&self, item: Item<S>) {
-        if self.queue.send(item).is_ok() {
+        if self.queue.upgrade().is_some_and(|queue| queue.send(item).is_ok()) {
             self.wakeup.kick();
         }
     }
@@ -113,6 +119,7 @@ impl<S> Outlet<S> {
 #[derive(Debug)]
 pub struct Inbox<S = Socket> {
     queue: Receiver<Item<S>>,
+    open: Option<Arc<Sender<Item<S>>>>,
 }
 
 impl<S> Inbox<S> {
@@ -125,10 +132,48 @@ impl<S> Inbox<S> {
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
+
+    /// Closes it: what is sent from now on goes back to its sender, what had come is the answer's.
+    /// Nothing is lost in between.
+    pub fn close(&mut self) -> impl Iterator<Item = Item<S>> {
+        self.open = None;
+        // It ends when whoever was about to send has done so.
+        self.queue.iter()
+    }
 }
 
 /// An inbox and its outlet.
 pub fn inbox<S>(wakeup: Wakeup) -> (Outlet<S>, Inbox<S>) {
     let (sender, receiver) = bounded(INBOX_ITEMS_MAX);
-    (Outlet { queue: sender, wakeup }, Inbox { queue: receiver })
+    let sender = Arc::new(sender);
+    let outlet = Outlet { queue: Arc::downgrade(&sender), wakeup };
+    (outlet, Inbox { queue: receiver, open: Some(sender) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn what_is_sent_to_a_closing_inbox_comes_in_or_goes_back() {
+        for round in 0..500 {
+            let wakeup = Wakeup::new().expect("an eventfd can be made");
+            let (outlet, mut inbox) = inbox::<()>(wakeup);
+            let send = || {
+                let outlet = outlet.clone();
+                move || (0..100).filter(|_| outlet.send(Item::Drain).is_ok()).count()
+            };
+            let senders = [(); 2].map(|()| thread::spawn(send()));
+            for _ in 0..round % 50 {
+                thread::yield_now();
+            }
+            let came = inbox.close().count();
+            let sent: usize = senders.map(|sender| sender.join().expect("it sends")).iter().sum();
+            assert_eq!(came, sent);
+            assert!(outlet.send(Item::Drain).is_err());
+            assert_eq!(inbox.close().count(), 0);
+        }
+    }
 }

@@ -26,7 +26,7 @@ pub fn run(mut shard: Shard<Ring>, wakeup: Wakeup, clock: impl Fn() -> Now) {
         let worked = shard.turn(now);
         if let Some(drain) = shard.time_to_drain() {
             let stop_at = *stop_at.get_or_insert(now.at + drain);
-            if shard.is_done() || now.at >= stop_at {
+            if (shard.is_done() && shard.shut()) || now.at >= stop_at {
                 shard.finish();
                 return;
             }

@@ -197,7 +197,7 @@ impl<T: Transport> Shard<T> {
         self.complete_move(index);
     }
 
-    /// The shard that a member was sent to is gone: the process stops.
+    /// The shard that a member was sent to is gone, or this one is about to be: the process stops.
     pub(super) fn turn_back(&mut self, arrival: Arrival<T::Socket>) {
         let restart = arrival.moving.protocol.restart;
         let index = self.unpack(arrival);

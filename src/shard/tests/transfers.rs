@@ -423,3 +423,29 @@ fn who_is_sent_to_a_shard_that_is_gone_is_told_to_come_back() {
     assert_eq!(world.count(|counters| counters.connections.get()), 0);
     ledger::clear();
 }
+
+/// It comes when that shard has already found that it has nothing more to do.
+#[test]
+fn who_comes_to_a_shard_as_it_ends_is_told_to_come_back() {
+    let (mut world, [here, there]) = two_shards();
+    let mut moves = world.join(&format!("/{here}/as-1"));
+    let mut late = world.join(&format!("/{here}/as-2"));
+    assert!(world.outlets[1].send(Item::Drain).is_ok());
+    world.settle();
+    assert!(world.shards[1].is_done());
+    moves.send_text(&format!("#1 tell {there} lost"));
+    moves.send_text(&format!("#2 move {there}"));
+    let now = world.now;
+    while world.shards[0].turn(now) {}
+    assert!(!world.shards[1].shut());
+    late.send_text(&format!("#3 move {there}"));
+    world.settle();
+    for peer in [&mut moves, &mut late] {
+        assert_eq!(peer.read().last(), Some(&close(RESTART)));
+    }
+    assert_eq!(world.count(|counters| counters.passages_dropped.get()), 3);
+    world.pass(ms(3_000));
+    assert!(world.shards[1].is_done() && world.shards[1].shut());
+    assert_eq!(world.count(|counters| counters.connections.get()), 0);
+    ledger::clear();
+}
