@@ -49,7 +49,7 @@ struct Client {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Said {
     Event { name: String, args: Vec<Value>, ack: Option<u64> },
-    Answer { ack: u64, args: Vec<Value>, attachments: Vec<Vec<u8>> },
+    Answer { ack: u64, body: String, attachments: Vec<Vec<u8>> },
 }
 
 /// A request of the server.
@@ -170,11 +170,17 @@ impl Shard {
         name: Name,
         ack: u64,
     ) -> Option<(Vec<Value>, Vec<Vec<u8>>)> {
+        let (body, attachments) = self.raw_answer(name, ack)?;
+        Some((serde_json::from_str(&body).expect("an array"), attachments))
+    }
+
+    /// The same byte for byte.
+    pub(super) fn raw_answer(&mut self, name: Name, ack: u64) -> Option<(String, Vec<Vec<u8>>)> {
         let said = &mut self.clients[name].said;
         let is_it = |said: &Said| matches!(said, Said::Answer { ack: own, .. } if *own == ack);
         let place = said.iter().position(is_it)?;
         match said.remove(place) {
-            Said::Answer { args, attachments, .. } => Some((args, attachments)),
+            Said::Answer { body, attachments, .. } => Some((body, attachments)),
             Said::Event { .. } => None,
         }
     }
@@ -379,8 +385,8 @@ fn take(said: &mut Vec<Said>, frame: Sent) {
             let ack = ack.expect("answers have a number");
             let is_same = |own: &Said| matches!(own, Said::Answer { ack: own, .. } if *own == ack);
             assert!(!said.iter().any(is_same), "answered twice");
-            let args = serde_json::from_str(body).expect("an array");
-            said.push(Said::Answer { ack, args, attachments: Vec::new() });
+            let body = body.to_owned();
+            said.push(Said::Answer { ack, body, attachments: Vec::new() });
         }
         _ => panic!("{text}"),
     }
