@@ -120,6 +120,7 @@ fn defaults_are_safe_and_as_documented() {
     assert_eq!(settings.comutiny_avatars, None);
     let (rljson, own) = (&settings.rljson, protocol::rljson::Config::default());
     assert_eq!(rljson.message_bytes_max, own.message_bytes_max);
+    assert_eq!(rljson.refs_per_second_max, own.refs_per_second_max);
     assert_eq!(rljson.messages_per_second_max, own.messages_per_second_max);
     assert_eq!(rljson.row_bytes_max, own.row_bytes_max);
     assert_eq!(rljson.blob_bytes_max, own.blob_bytes_max);

@@ -26,6 +26,19 @@ pub(super) static SETTINGS: &[Setting] = &[
         },
     },
     Setting {
+        flag: "rljson-refs-per-second-max",
+        short: None,
+        group: Group::Rljson,
+        takes: Takes::One("NUMBER"),
+        originals: &[],
+        default: Default::Is("20"),
+        doc: "Refs a client may announce a second, sustained; others are refused",
+        apply: |draft, text| {
+            draft.settings.rljson.refs_per_second_max = number(text, 1..=100_000)? as u32;
+            Ok(())
+        },
+    },
+    Setting {
         flag: "rljson-messages-per-second-max",
         short: None,
         group: Group::Rljson,

@@ -53,6 +53,8 @@ impl Pace {
 pub struct Config {
     /// Largest incoming message, in bytes, and so the largest blob that is had in one piece.
     pub message_bytes_max: usize,
+    /// Refs a client may announce a second, sustained; at least 1. Five seconds' worth may come at once.
+    pub refs_per_second_max: u32,
     /// Messages a client may send a second, sustained; beyond it the server reads slower.
     pub messages_per_second_max: u32,
     /// Rows that are kept, in bytes of memory.
@@ -87,6 +89,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             message_bytes_max: 10 << 20,
+            refs_per_second_max: 20,
             messages_per_second_max: 5_000,
             row_bytes_max: 256 << 20,
             blob_bytes_max: 10 << 30,

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::answer::{self, Form};
 use super::ask::{Ask, member, number};
-use super::fetch::{Fetch, Reader, Wanted};
+use super::fetch::{Fetch, Needed, Reader};
+use super::fill::FillId;
 use super::pulls::Want;
 use super::{BUSY, Hub};
 use crate::codec::date::parse_rfc3339;
@@ -62,10 +63,10 @@ pub(super) struct Store {
     pub(super) fetches: BTreeMap<Hash, Fetch>,
     /// Clients whose blobs are to be fetched when there is room: requests of each are bounded.
     pub(super) waiting: VecDeque<(Hash, Reader)>,
-    /// What is to be fetched next, after those, though nobody asked for it.
-    pub(super) wanted: VecDeque<Wanted>,
-    /// The same.
-    pub(super) is_wanted: BTreeSet<Hash>,
+    /// What is to be fetched next, after those, for trees.
+    pub(super) needed: Needed,
+    /// The trees that wait for each blob.
+    pub(super) awaited: BTreeMap<Hash, Vec<FillId>>,
     /// What is being written, by ticket.
     pub(super) writes: BTreeMap<u32, Hash>,
 }

@@ -2,20 +2,23 @@
 //! given to anybody. So no client is asked for more than it may send at once, and nobody is given what
 //! another made up.
 
-use smallvec::smallvec;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Hub;
 use super::answer::{self, Form};
 use super::blobs::Properties;
-use super::lanes::LaneId;
+use super::fill::FillId;
 use super::pulls::{Scope, Waiter, Want};
 use crate::codec::rljson::{Hash, blob_id};
 use crate::protocol::rljson::shelf::{Incoming, RANGE_BYTES_MAX, Shelf};
 use crate::protocol::socketio::{AckId, Io, Socket};
 use crate::session::blobs::{BLOB_WRITES_MAX, BlobDone, BlobError};
 
-/// Blobs that are fetched at once though nobody asked for them.
-pub(super) const FETCHES_MAX: usize = 4;
+/// Blobs that are fetched for trees at once: the rest of [`BLOB_WRITES_MAX`] is for who waits for one.
+pub(super) const FETCHES_MAX: usize = 12;
+/// Those that one client is asked for, so that a slow one delays no other.
+pub(super) const FETCHES_OF_CLIENT_MAX: usize = 3;
 /// Blobs that wait for being fetched; those beyond are had when somebody asks for them.
 pub(super) const WANTED_MAX: usize = 1 << 16;
 
@@ -34,12 +37,74 @@ impl Reader {
     }
 }
 
-/// A blob that is to be fetched.
-#[derive(Debug)]
-pub(super) struct Wanted {
-    id: Hash,
-    lane: LaneId,
-    from: Option<Socket>,
+/// What becomes of a blob that a tree needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    There,
+    Comes,
+    /// Too many are wanted.
+    NoRoom,
+}
+
+/// Why a blob did not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missed {
+    /// Nobody has it.
+    Lost,
+    /// Nobody gave it, and somebody did not answer in time.
+    Late,
+    /// It cannot be kept.
+    Unkept,
+}
+
+/// Blobs that trees need, and that are to be fetched: from each client in turn.
+#[derive(Debug, Default)]
+pub(super) struct Needed {
+    ahead: BTreeMap<Socket, VecDeque<(Hash, Scope)>>,
+    all: BTreeSet<Hash>,
+    last: Option<Socket>,
+}
+
+impl Needed {
+    /// Whether there is room.
+    fn push(&mut self, id: Hash, scope: &Scope, from: Socket) -> bool {
+        if self.all.len() >= WANTED_MAX {
+            return self.all.contains(&id);
+        }
+        if self.all.insert(id) {
+            self.ahead.entry(from).or_default().push_back((id, scope.clone()));
+        }
+        true
+    }
+
+    /// A client is gone: what was to be fetched from it.
+    fn leave(&mut self, gone: Socket) -> Vec<Hash> {
+        let ahead = self.ahead.remove(&gone).unwrap_or_default();
+        let ids: Vec<Hash> = ahead.into_iter().map(|(id, _)| id).collect();
+        self.all.retain(|id| !ids.contains(id));
+        ids
+    }
+
+    /// The next of a client that may be asked.
+    fn next(&self, may_ask: impl Fn(Socket) -> bool) -> Option<Socket> {
+        let is_later = |from: &Socket| Some(*from) > self.last;
+        let clients = || self.ahead.keys().copied();
+        let later = clients().filter(is_later);
+        later.chain(clients().filter(|from| !is_later(from))).find(|from| may_ask(*from))
+    }
+
+    fn pop(&mut self, from: Socket) -> Option<(Hash, Scope)> {
+        let queue = self.ahead.get_mut(&from)?;
+        let next = queue.pop_front();
+        if queue.is_empty() {
+            self.ahead.remove(&from);
+        }
+        self.last = Some(from);
+        if let Some((id, _)) = next {
+            self.all.remove(&id);
+        }
+        next
+    }
 }
 
 /// A blob that is being fetched.
@@ -75,11 +140,22 @@ impl Hub {
     }
 
     /// A tree needs a blob.
-    pub(super) fn want_blob(&mut self, lane: LaneId, id: Hash, from: Option<Socket>) {
-        let is_there = self.shelf.blobs().has(&id) || self.blobs.fetches.contains_key(&id);
-        if !is_there && self.blobs.wanted.len() < WANTED_MAX && self.blobs.is_wanted.insert(id) {
-            self.blobs.wanted.push_back(Wanted { id, lane, from });
+    pub(super) fn want_blob(
+        &mut self,
+        fill: FillId,
+        id: Hash,
+        from: Socket,
+        scope: &Scope,
+    ) -> Wanted {
+        if self.shelf.blobs().has(&id) {
+            return Wanted::There;
         }
+        let comes = self.blobs.fetches.contains_key(&id) || self.blobs.needed.push(id, scope, from);
+        if !comes {
+            return Wanted::NoRoom;
+        }
+        self.blobs.awaited.entry(id).or_default().push(fill);
+        Wanted::Comes
     }
 
     /// A client wants a blob that is not there.
@@ -100,9 +176,19 @@ impl Hub {
 
     /// Whether a client or a tree needs a blob that can be fetched now.
     pub(super) fn fetches_more(&self) -> bool {
-        let fetches = self.blobs.fetches.len();
-        !self.blobs.waiting.is_empty() && fetches < BLOB_WRITES_MAX
-            || !self.blobs.wanted.is_empty() && fetches < FETCHES_MAX
+        let has_room = self.blobs.fetches.len() < BLOB_WRITES_MAX;
+        has_room && !self.blobs.waiting.is_empty() || self.next_needed().is_some()
+    }
+
+    /// Whose blob is fetched next, of those that trees need.
+    fn next_needed(&self) -> Option<Socket> {
+        if self.blobs.fetches.len() >= FETCHES_MAX {
+            return None;
+        }
+        let under_way = |from: Socket| {
+            self.blobs.fetches.values().filter(|fetch| fetch.from == Some(from)).count()
+        };
+        self.blobs.needed.next(|from| under_way(from) < FETCHES_OF_CLIENT_MAX)
     }
 
     /// Fetches what clients wait for, then what trees need, as far as it may be at once.
@@ -117,13 +203,14 @@ impl Hub {
                 None => self.fetch_for(reader, id, io),
             }
         }
-        while self.blobs.fetches.len() < FETCHES_MAX
-            && let Some(Wanted { id, lane, from }) = self.blobs.wanted.pop_front()
+        while let Some(from) = self.next_needed()
+            && let Some((id, scope)) = self.blobs.needed.pop(from)
         {
-            self.blobs.is_wanted.remove(&id);
             // Somebody may have asked for it meanwhile.
-            if !self.shelf.blobs().has(&id) && !self.blobs.fetches.contains_key(&id) {
-                self.blobs.fetches.insert(id, Fetch::new(smallvec![lane], from));
+            if self.shelf.blobs().has(&id) {
+                self.fill_blob(id, Ok(()));
+            } else if let Entry::Vacant(place) = self.blobs.fetches.entry(id) {
+                place.insert(Fetch::new(scope, Some(from)));
                 self.fetch_on(id, 0, io);
             }
         }
@@ -135,7 +222,7 @@ impl Hub {
         let (scope, from) = (fetch.scope.clone(), fetch.from);
         let want = Want::Blob(id, (start, start + self.range_max()));
         if !self.pull_from(scope, from, want, Waiter::Fetch(id), io) {
-            self.fetch_missed(id, io);
+            self.fetch_missed(id, Missed::Unkept, io);
         }
     }
 
@@ -177,7 +264,7 @@ impl Hub {
             fetch.incoming = Some(incoming);
         }
         if is_first && !self.has_room(size, io) {
-            return self.fetch_missed(id, io);
+            return self.fetch_missed(id, Missed::Unkept, io);
         }
         self.write_part(id, bytes.to_vec(), is_whole, io);
     }
@@ -201,7 +288,7 @@ impl Hub {
     /// What came is another blob's.
     fn reject(&mut self, id: Hash, io: &mut Io<'_, '_>) {
         io.fx.counters.rljson_rubbish.increment();
-        self.fetch_missed(id, io);
+        self.fetch_missed(id, Missed::Lost, io);
     }
 
     /// A small blob is there, though not yet on disk.
@@ -215,16 +302,38 @@ impl Hub {
         }
     }
 
-    /// A blob cannot be had, or not be kept.
-    pub(super) fn fetch_missed(&mut self, id: Hash, io: &mut Io<'_, '_>) {
-        let Some(fetch) = self.blobs.fetches.remove(&id) else { return };
+    /// A client is gone: what was fetched from it for its tree is not had from others. What the trees
+    /// of others need as well is fetched from them.
+    pub(super) fn stop_fetching(&mut self, gone: Socket, io: &mut Io<'_, '_>) {
+        let is_from = |fetch: &Fetch| fetch.from == Some(gone) && fetch.readers.is_empty();
+        let fetches = self.blobs.fetches.iter().filter(|(_, fetch)| is_from(fetch));
+        let stopped: Vec<Hash> = fetches.map(|(id, _)| *id).collect();
+        self.pulls.withdraw(|waiter| matches!(waiter, Waiter::Fetch(id) if stopped.contains(id)));
+        for id in &stopped {
+            self.forget_fetch(*id, io);
+        }
+        for id in self.blobs.needed.leave(gone).into_iter().chain(stopped) {
+            for fill in self.blobs.awaited.remove(&id).unwrap_or_default() {
+                self.want_again(fill, id);
+            }
+        }
+    }
+
+    /// What is fetched of a blob so far is of no use.
+    fn forget_fetch(&mut self, id: Hash, io: &mut Io<'_, '_>) -> Option<Fetch> {
+        let fetch = self.blobs.fetches.remove(&id)?;
         let before = self.blobs.writes.len();
         self.blobs.writes.retain(|_, own| *own != id);
         if before > self.blobs.writes.len() || fetch.incoming.is_some() {
             io.fx.abort_blob(id.as_str());
         }
-        // The trees that need it are not there as a whole.
-        self.whole.clear();
+        Some(fetch)
+    }
+
+    /// A blob cannot be had, or not be kept.
+    pub(super) fn fetch_missed(&mut self, id: Hash, why: Missed, io: &mut Io<'_, '_>) {
+        let Some(fetch) = self.forget_fetch(id, io) else { return };
+        self.fill_blob(id, Err(why));
         let readers: Vec<(Socket, AckId)> =
             fetch.readers.iter().map(|reader| reader.who).chain(fetch.writer).collect();
         self.fail_readers(&readers, &format!("Blob not found: {id}"), io);
@@ -252,7 +361,7 @@ impl Hub {
                     "blob {id} is not kept: {why}"
                 );
                 self.blobs.writes.retain(|_, own| *own != id);
-                self.fetch_missed(id, io);
+                self.fetch_missed(id, Missed::Unkept, io);
             }
         }
     }
@@ -262,6 +371,7 @@ impl Hub {
         let Properties { size, created_ms } = fetch.properties;
         self.shelf.blobs().put(id, size, created_ms);
         self.record_blob(&id, size, created_ms, io);
+        self.fill_blob(id, Ok(()));
         for reader in fetch.readers {
             self.read(reader, id, fetch.properties, io);
         }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use smallvec::smallvec;
 
 use super::answer::{self, Form, Table};
+use super::fetch::Missed;
 use super::peers::Batches;
 use super::pulls::{Asked, How, Pull, PullId, Scope, Step, TARGETS_MAX, Waiter, Want};
 use super::reads::not_found;
@@ -273,7 +274,12 @@ impl Hub {
                         self.group_found(group, *hash, text, io);
                     }
                 }
-                Waiter::Fill(lane, run) => self.fill_got(lane, run, &pull.want),
+                Waiter::Fill(id) => self.fill_got(id, &pull.want),
+                Waiter::Bootstrap(lane, socket) => {
+                    if let Found::Row(root, _) = found {
+                        self.has_root(lane, socket, root);
+                    }
+                }
                 Waiter::Merge(lane, run) => self.merge_got(lane, run),
                 Waiter::Fetch(blob) => {
                     if let Found::Blob(properties, bytes) = found {
@@ -306,16 +312,19 @@ impl Hub {
     /// Nobody had it, or not in time.
     pub(super) fn give_up(&mut self, id: PullId, is_late: bool, io: &mut Io<'_, '_>) {
         let Some(pull) = self.pulls.end(id) else { return };
+        let is_late = is_late || pull.is_late;
+        let why = if is_late { Missed::Late } else { Missed::Lost };
         for waiter in &pull.waiters {
             match *waiter {
                 Waiter::Client(socket, ack) => {
                     self.waited(socket);
-                    self.disappoint(&pull, (socket, ack), is_late || pull.is_late, io);
+                    self.disappoint(&pull, (socket, ack), is_late, io);
                 }
                 Waiter::Group(_, group) => self.group_missed(group, pull.is_empty, io),
-                Waiter::Fill(lane, run) => self.fill_missed(lane, run),
+                Waiter::Fill(id) => self.fill_missed(id, is_late),
+                Waiter::Bootstrap(lane, socket) => self.bootstrap(lane, socket, is_late, io),
                 Waiter::Merge(lane, run) => self.merge_got(lane, run),
-                Waiter::Fetch(blob) => self.fetch_missed(blob, io),
+                Waiter::Fetch(blob) => self.fetch_missed(blob, why, io),
             }
         }
     }

@@ -12,7 +12,7 @@ use super::lanes::{Lane, LaneId};
 use crate::codec::json::{self, Raw};
 use crate::codec::lib0::{Malformed, Reader, write_varbuf, write_varuint};
 use crate::protocol::Loaded;
-use crate::protocol::rljson::route::{self, Change, Route};
+use crate::protocol::rljson::route::{self, Change, Payload, Route};
 use crate::protocol::rljson::shelf::{self, PageId, write_entry};
 use crate::protocol::socketio::{AckId, Event, Io, Socket, Values};
 use crate::session::Instant;
@@ -32,10 +32,13 @@ const BASE: u32 = 1;
 /// Names the load of pages; there is never more than one.
 const PAGES: u32 = 2;
 /// The version of the base.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 /// Entries of the journal that are not the shelf's own.
 const ROUTE: u8 = 16;
 const KIND: u8 = 17;
+/// A ref is on its way, and a ref is no more.
+const COMING: u8 = 18;
+const DROPPED: u8 = 19;
 const DEPTH_MAX: usize = 128;
 
 /// What is known of what is stored.
@@ -192,8 +195,12 @@ impl Hub {
             let mut route = Route::new(self.config().bootstrap.times());
             let mut stored = Reader::new(reader.varbuf()?);
             route.restore(&mut stored)?;
+            let mut lane = Lane::new(name, route);
+            for _ in 0..stored.count(1)? {
+                lane.restore(Payload::stored(stored.varstring()?)?);
+            }
             stored.end()?;
-            self.lanes.add(Lane::new(name, route));
+            self.lanes.add(lane);
         }
         let index = self.shelf.read_index(&mut reader)?;
         reader.end()?;
@@ -241,13 +248,26 @@ impl Hub {
                     let name = reader.varstring()?;
                     let change = Change::read(&mut reader)?;
                     reader.end()?;
-                    // What was recorded was within the limit of its time.
-                    let lane = self.lanes.find(name).unwrap_or_else(|| {
-                        let route = Route::new(self.config.rljson.bootstrap.times());
-                        self.lanes.add(Lane::new(name, route))
-                    });
-                    if let Some(lane) = self.lanes.get_mut(lane) {
-                        lane.route.apply(&change)?;
+                    if let Some(lane) = self.recorded_lane(name) {
+                        let payload = lane.route.apply(&change)?;
+                        lane.recorded.remove(payload.reference());
+                        lane.coming.taken_up(&payload);
+                    }
+                }
+                COMING => {
+                    let (name, payload) = (reader.varstring()?, reader.varstring()?);
+                    reader.end()?;
+                    let payload = Payload::stored(payload)?;
+                    if let Some(lane) = self.recorded_lane(name) {
+                        lane.restore(payload);
+                    }
+                }
+                DROPPED => {
+                    let (name, reference) = (reader.varstring()?, reader.varstring()?);
+                    reader.end()?;
+                    if let Some(lane) = self.recorded_lane(name) {
+                        lane.recorded.remove(reference);
+                        lane.coming.dropped(reference);
                     }
                 }
                 KIND => {
@@ -259,6 +279,15 @@ impl Hub {
             }
         }
         Ok(())
+    }
+
+    /// The route of this name. What was recorded was within the limit of its time.
+    fn recorded_lane(&mut self, name: &str) -> Option<&mut Lane> {
+        let id = self.lanes.find(name).unwrap_or_else(|| {
+            let route = Route::new(self.config.rljson.bootstrap.times());
+            self.lanes.add(Lane::new(name, route))
+        });
+        self.lanes.get_mut(id)
     }
 
     fn fail(&mut self, why: &str, io: &mut Io<'_, '_>) {
@@ -329,6 +358,25 @@ impl Hub {
         self.record(io);
     }
 
+    /// A ref is on its way.
+    pub(super) fn record_coming(&mut self, lane: LaneId, payload: &str, io: &mut Io<'_, '_>) {
+        self.record_of(COMING, lane, payload, io);
+    }
+
+    /// A ref is no more.
+    pub(super) fn record_dropped(&mut self, lane: LaneId, reference: &str, io: &mut Io<'_, '_>) {
+        self.record_of(DROPPED, lane, reference, io);
+    }
+
+    fn record_of(&mut self, tag: u8, lane: LaneId, text: &str, io: &mut Io<'_, '_>) {
+        self.entry.clear();
+        self.entry.push(tag);
+        let name = self.lanes.get(lane).map_or("", |lane| &lane.name);
+        write_varbuf(&mut self.entry, name.as_bytes());
+        write_varbuf(&mut self.entry, text.as_bytes());
+        self.record(io);
+    }
+
     pub(super) fn record_kind(&mut self, table: &str, kind: &str, io: &mut Io<'_, '_>) {
         self.entry.clear();
         self.entry.push(KIND);
@@ -377,6 +425,10 @@ impl Hub {
             write_varbuf(&mut base, lane.name.as_bytes());
             let mut stored = Vec::new();
             lane.route.write(&mut stored);
+            write_varuint(&mut stored, lane.coming.payloads().len() as u64);
+            for payload in lane.coming.payloads() {
+                write_varbuf(&mut stored, payload.as_bytes());
+            }
             write_varbuf(&mut base, &stored);
         }
         self.shelf.write_index(&mut base, io.fx.recorded());

@@ -1,11 +1,11 @@
-//! Routes by name: who is on each, what it is filled with, and who has what was announced.
+//! Routes by name: who is on each, what is on its way there, and who has what was announced.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::coming::Coming;
 use super::cross::Cross;
-use super::fill::Fill;
 use crate::codec::rljson::Hash;
-use crate::protocol::rljson::route::{Ref, Route};
+use crate::protocol::rljson::route::{Payload, Ref, Route};
 use crate::protocol::socketio::Socket;
 use crate::session::Instant;
 
@@ -69,9 +69,12 @@ pub(super) struct Lane {
     owners: VecDeque<(Ref, Socket)>,
     /// Who answered last with what was asked for.
     pub(super) helper: Option<Socket>,
-    pub(super) fill: Option<Fill>,
+    /// What was announced, and is not taken up yet.
+    pub(super) coming: Coming,
+    /// What of that, or of what came of it, the journal has.
+    pub(super) recorded: BTreeSet<Ref>,
     pub(super) cross: Option<Cross>,
-    /// Counts fills and merges, to tell them from earlier ones.
+    /// Counts merges, to tell them from earlier ones.
     pub(super) runs: u64,
     /// When it was last said to be due.
     due: Option<Instant>,
@@ -87,7 +90,8 @@ impl Lane {
             sockets: BTreeMap::new(),
             owners: VecDeque::new(),
             helper: None,
-            fill: None,
+            coming: Coming::default(),
+            recorded: BTreeSet::new(),
             cross: None,
             runs: 0,
             due: None,
@@ -97,7 +101,18 @@ impl Lane {
     /// When something is next due.
     fn deadline(&self) -> Option<Instant> {
         let cross = self.cross.as_ref().map(|cross| cross.until);
-        self.route.deadline().into_iter().chain(cross).min()
+        self.route.deadline().into_iter().chain(cross).chain(self.coming.deadline()).min()
+    }
+
+    /// An earlier process knew of this, and nothing came of it yet.
+    pub(super) fn restore(&mut self, payload: Payload) {
+        self.recorded.insert(Ref::clone(payload.reference()));
+        self.coming.restore(payload);
+    }
+
+    /// Whose trees are on their way is told of no other meanwhile.
+    pub(super) fn hold_back(&mut self, now: Instant) {
+        self.route.hold_back(self.coming.sockets(), now);
     }
 
     /// A client has what it announced.

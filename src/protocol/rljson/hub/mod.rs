@@ -7,7 +7,8 @@
 //! | [`reads`], [`writes`] | what is answered from the shelf, and what is put there |
 //! | [`pulls`], [`forward`], [`verdict`] | what has to be asked of other clients, and what they answer |
 //! | [`lanes`], [`refs`], [`peers`] | routes, what is announced on them, and who is there |
-//! | [`fill`], [`cross`] | fetching the trees of new refs, and merging those that crossed |
+//! | [`coming`], [`arrivals`], [`fill`] | refs whose trees are not here yet, and how those are fetched |
+//! | [`cross`] | merging refs that crossed |
 //! | [`blobs`], [`fetch`] | blobs, which are on disk: how they get from there, and there |
 //! | [`keep`] | what outlives the process |
 //!
@@ -15,7 +16,7 @@
 //! - Every request with an acknowledgement is answered, and once.
 //! - A row that is given, kept or merged has the hash it is asked for by; so has a whole blob.
 //! - A client is never asked for what it waits for itself, nor anybody who shares no route with it.
-//! - A ref is in the journal before anybody is told of it.
+//! - A ref is in the journal, and its tree here as far as there is room, before anybody is told of it.
 //!
 //! # Who may read what
 //!
@@ -28,8 +29,10 @@
 
 mod access;
 mod answer;
+mod arrivals;
 mod ask;
 mod blobs;
+mod coming;
 mod cross;
 mod fetch;
 mod fill;
@@ -62,12 +65,15 @@ use crate::session::blobs::{BlobDone, BlobError};
 use crate::session::effects::RecordName;
 use crate::session::journal::Entries;
 use answer::Form;
+use fill::FillId;
 use keep::Phase;
 use lanes::{LaneId, Lanes};
 use peers::Peer;
 use pulls::Pulls;
 use reads::Group;
 
+#[cfg(test)]
+pub(super) use coming::{ASK_AFTER, COMING_MAX, TELL_AFTER};
 #[cfg(test)]
 pub(super) use peers::WAITING_MAX;
 #[cfg(test)]
@@ -106,8 +112,8 @@ pub(super) struct Hub {
     pulls: Pulls,
     groups: BTreeMap<u64, Group>,
     next_group: u64,
-    /// Routes whose trees are to be walked on.
-    walks: VecDeque<LaneId>,
+    /// Trees that are to be walked on.
+    walks: VecDeque<FillId>,
     /// Routes whose merges may go on.
     merges: VecDeque<LaneId>,
     /// Directories whose trees were fetched as a whole, and are there unless something was dropped.
@@ -192,9 +198,9 @@ impl Hub {
             if let Some(lane) = self.merges.pop_front() {
                 self.merge(lane, io);
             } else if rows_left > 0
-                && let Some(lane) = self.walks.pop_front()
+                && let Some(tree) = self.walks.pop_front()
             {
-                rows_left = rows_left.saturating_sub(self.walk(lane, rows_left, io).max(1));
+                rows_left = rows_left.saturating_sub(self.walk(tree, rows_left, io).max(1));
             } else if self.fetches_more() {
                 self.fetch_wanted(io);
             } else {

@@ -10,10 +10,8 @@ use crate::session::Instant;
 /// Requests of one client that wait for others: fewer than Socket.IO answers late
 /// ([`ACKS_OPEN_MAX`](crate::protocol::socketio::ACKS_OPEN_MAX)).
 pub(in crate::protocol::rljson) const WAITING_MAX: usize = 128;
-/// Refs that one client may announce a second, sustained. Clients collect changes for 300 ms (§9).
-pub(super) const REFS_PER_SECOND_MAX: u32 = 20;
-/// How many of them may come at once.
-pub(super) const REFS_BURST_MAX: u32 = 100;
+/// How many of the refs that a client may announce a second may come at once, in seconds' worth.
+const REFS_BURST_SECONDS: u32 = 5;
 
 /// Whether a client can be asked for several rows at once, as newer ones can.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +39,8 @@ pub(super) struct Peer {
     /// Its requests that wait for others.
     pub(super) waiting: usize,
     pub(super) batches: Batches,
+    /// It has left a question unanswered that real clients answer.
+    pub(super) is_deaf: bool,
     /// When its allowance of refs would be full.
     refs_full_at: Instant,
 }
@@ -54,6 +54,7 @@ impl Peer {
             may_write,
             waiting: 0,
             batches: Batches::default(),
+            is_deaf: false,
             refs_full_at: now,
         }
     }
@@ -64,9 +65,9 @@ impl Peer {
     }
 
     /// Whether it may announce once more now; counts it if so.
-    pub(super) fn may_announce(&mut self, now: Instant) -> bool {
-        let full_at = self.refs_full_at.max(now) + Duration::from_secs(1) / REFS_PER_SECOND_MAX;
-        let may = full_at - now <= Duration::from_secs(1) * REFS_BURST_MAX / REFS_PER_SECOND_MAX;
+    pub(super) fn may_announce(&mut self, now: Instant, refs_per_second_max: u32) -> bool {
+        let full_at = self.refs_full_at.max(now) + Duration::from_secs(1) / refs_per_second_max;
+        let may = full_at - now <= Duration::from_secs(1) * REFS_BURST_SECONDS;
         if may {
             self.refs_full_at = full_at;
         }

@@ -9,8 +9,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
+use super::fill::FillId;
 use super::lanes::LaneId;
 use crate::codec::rljson::Hash;
 use crate::protocol::socketio::{AckId, Socket};
@@ -43,6 +44,11 @@ pub(super) type PullId = u64;
 
 /// The routes whose clients may be asked; none stands for clients on no route.
 pub(super) type Scope = SmallVec<[LaneId; 1]>;
+
+/// The scope of this client alone: no route has such a number.
+pub(super) fn alone(socket: Socket) -> Scope {
+    smallvec![LaneId::MAX - socket.member.0]
+}
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,10 +85,12 @@ pub(super) enum Waiter {
     Client(Socket, AckId),
     /// Several rows that a client asked for together.
     Group(Socket, u64),
-    /// The filling of a route's latest tree, in this run of it.
-    Fill(LaneId, u64),
+    /// The fetching of a tree.
+    Fill(FillId),
     /// A merge on a route, in this run of it.
     Merge(LaneId, u64),
+    /// A client that is to be told the latest ref of a route unless it has it.
+    Bootstrap(LaneId, Socket),
     /// A blob that is on its way to the disk.
     Fetch(Hash),
 }
@@ -326,9 +334,17 @@ impl Pulls {
 
     /// A client is gone: it waits for nothing any more.
     pub(super) fn leave(&mut self, who: Socket) {
+        self.withdraw(|waiter| match waiter {
+            Waiter::Bootstrap(_, socket) => *socket == who,
+            _ => waiter.client() == Some(who),
+        });
+    }
+
+    /// These wait for nothing any more.
+    pub(super) fn withdraw(&mut self, is_gone: impl Fn(&Waiter) -> bool) {
         let mut idle = Vec::new();
         for (id, pull) in &mut self.pulls {
-            pull.waiters.retain(|waiter| waiter.client() != Some(who));
+            pull.waiters.retain(|waiter| !is_gone(waiter));
             if pull.waiters.is_empty() {
                 idle.push(*id);
             }

@@ -247,11 +247,12 @@ impl Hub {
     /// A client asks for a row: if it is a tree's root, it may put that tree in the place of its own.
     fn note_read(&mut self, socket: Socket, table: &str, hash: Hash, io: &mut Io<'_, '_>) {
         let Some(peer) = self.peers.get(&socket) else { return };
-        for lane in &peer.lanes {
-            if let Some(lane) = self.lanes.get_mut(*lane)
+        for id in peer.lanes.clone() {
+            if let Some(lane) = self.lanes.get_mut(id)
                 && *lane.table == *table
             {
                 lane.route.read(socket, hash, io.at());
+                self.say(id, io);
             }
         }
     }

@@ -3,12 +3,11 @@
 use super::Hub;
 use super::ask::{member, number};
 use super::cross::Cross;
-use super::fill::Fill;
 use super::lanes::{self, Lane, LaneId, ROUTES_PER_CLIENT_MAX, Suffix};
+use super::pulls::{Waiter, Want, alone};
 use crate::codec::json::{Raw, write_string};
-use crate::protocol::rljson::route::{
-    Ack, Announced, Change, Payload, Ref, Route, Said, Work, root_of,
-};
+use crate::codec::rljson::Hash;
+use crate::protocol::rljson::route::{Ack, Change, Payload, Ref, Route, Said, Work, root_of};
 use crate::protocol::socketio::{Io, Socket};
 use crate::session::Instant;
 
@@ -32,6 +31,8 @@ impl Hub {
         peer.lanes.push(lane);
         place.sockets.insert(peer.came, socket);
         place.route.join(socket, now);
+        place.coming.ask(socket, now);
+        place.hold_back(now);
         self.lanes.touch(lane);
     }
 
@@ -59,11 +60,16 @@ impl Hub {
     }
 
     fn exit(&mut self, socket: Socket, came: u64, lane: LaneId, io: &mut Io<'_, '_>) {
-        if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.leave(came, socket);
-            lane.route.leave(socket, io.at());
+        if let Some(place) = self.lanes.get_mut(lane) {
+            place.leave(came, socket);
+            place.route.leave(socket, io.at());
+            let parked = place.coming.leave(socket);
+            place.coming.ask_next(io.at());
+            self.pulls.withdraw(|waiter| {
+                parked.iter().any(|number| *waiter == Waiter::Fill((lane, *number)))
+            });
         }
-        self.say(lane, io);
+        self.take_in(lane, io);
     }
 
     /// A client is gone.
@@ -75,6 +81,7 @@ impl Hub {
         for lane in peer.lanes {
             self.exit(socket, peer.came, lane, io);
         }
+        self.stop_fetching(socket, io);
     }
 
     /// An event of a route.
@@ -123,12 +130,7 @@ impl Hub {
         if self.lanes.only().is_some() {
             self.place_all(id, io.at());
         }
-        let Some(lane) = self.lanes.get_mut(id) else { return };
-        let announced = lane.route.announce(socket, payload, io.at());
-        if announced != Announced::Refused {
-            lane.own(&reference, socket);
-        }
-        self.work(id, io);
+        self.expect(id, socket, payload, io);
     }
 
     /// Whoever has named no route is on the only one there is.
@@ -141,9 +143,12 @@ impl Hub {
     fn may_announce(&mut self, socket: Socket, name: &str, io: &Io<'_, '_>) -> bool {
         let is_it = |own: &String| **own == *name || name.strip_prefix('/') == Some(own);
         let is_read_only = self.config().read_only_routes.iter().any(is_it);
-        let is_open = self.is_open();
+        let (is_open, refs_per_second_max) = (self.is_open(), self.config().refs_per_second_max);
         let Some(peer) = self.peers.get_mut(&socket) else { return false };
-        is_open && !is_read_only && peer.may_write && peer.may_announce(io.at())
+        is_open
+            && !is_read_only
+            && peer.may_write
+            && peer.may_announce(io.at(), refs_per_second_max)
     }
 
     /// Takes up what was announced, until something has to be merged.
@@ -173,32 +178,86 @@ impl Hub {
     ) {
         self.record_change(id, change, io);
         let Some(lane) = self.lanes.get_mut(id) else { return };
+        if !lane.recorded.is_empty()
+            && let Some(taken_up) = change.reference()
+        {
+            lane.recorded.remove(&taken_up);
+        }
         if let Some(from) = from {
             lane.own(change.latest(), from);
-        }
-        lane.runs += 1;
-        let from = lane.owner(change.latest());
-        lane.fill = root_of(change.latest()).map(|root| Fill::new(root, lane.runs, from));
-        if lane.fill.is_some() {
-            self.walk_on(id);
         }
     }
 
     /// Says what a route has to say.
     pub(super) fn say(&mut self, id: LaneId, io: &mut Io<'_, '_>) {
         let Some(lane) = self.lanes.get_mut(id) else { return };
+        let mut ended = lane.route.take_ended();
+        ended.retain(|reference| lane.recorded.remove(reference));
+        for reference in ended {
+            self.record_dropped(id, &reference, io);
+        }
+        let Some(lane) = self.lanes.get_mut(id) else { return };
+        let mut to_ask = Vec::new();
         for said in lane.route.take_said() {
             match said {
                 Said::Ref { to, payload } => {
                     io.multicast(&to, &lane.name, &[payload.as_bytes()]);
                 }
                 Said::Bootstrap { to, payload } => {
-                    io.emit(to, &format!("{}:bootstrap", lane.name), &[payload.as_bytes()]);
+                    match lane.route.latest().and_then(|latest| root_of(latest)) {
+                        Some(root) => to_ask.push((to, root)),
+                        None => say_bootstrap(&lane.name, to, &payload, io),
+                    }
                 }
                 Said::Ack(ack) => say_ack(&lane.name, &ack, io),
             }
         }
+        for (socket, root) in to_ask {
+            self.ask_before_bootstrap(id, socket, root, io);
+        }
         self.lanes.touch(id);
+    }
+
+    /// Who has the latest root itself is not told of it: it announced it, or read it, on another
+    /// connection, and would put it over what it has changed since (specs: rljson §7).
+    fn ask_before_bootstrap(
+        &mut self,
+        id: LaneId,
+        socket: Socket,
+        root: Hash,
+        io: &mut Io<'_, '_>,
+    ) {
+        let Some(table) = self.lanes.get(id).map(|lane| lane.table.clone()) else { return };
+        let answers = self.peers.get(&socket).is_some_and(|peer| !peer.is_deaf);
+        let (want, waiter) = (Want::Row(table, root), Waiter::Bootstrap(id, socket));
+        if !(answers && self.pull_from(alone(socket), Some(socket), want, waiter, io)) {
+            self.bootstrap(id, socket, false, io);
+        }
+    }
+
+    /// A client has not got the latest root, or does not answer.
+    pub(super) fn bootstrap(
+        &mut self,
+        id: LaneId,
+        socket: Socket,
+        is_late: bool,
+        io: &mut Io<'_, '_>,
+    ) {
+        if let Some(peer) = self.peers.get_mut(&socket) {
+            peer.is_deaf |= is_late;
+        }
+        if let Some(lane) = self.lanes.get(id)
+            && let Some(payload) = lane.route.bootstrap_of(socket)
+        {
+            say_bootstrap(&lane.name, socket, &payload, io);
+        }
+    }
+
+    /// A client has this root.
+    pub(super) fn has_root(&mut self, id: LaneId, socket: Socket, root: &Hash) {
+        if let Some(lane) = self.lanes.get_mut(id) {
+            lane.route.has(socket, &root.as_str().into());
+        }
     }
 
     fn fill_gap(&mut self, socket: Socket, name: &str, payload: Raw<'_>, io: &mut Io<'_, '_>) {
@@ -220,13 +279,21 @@ impl Hub {
         for id in self.lanes.due(io.at()) {
             if let Some(lane) = self.lanes.get_mut(id) {
                 lane.route.on_deadline(io.at());
+                for (socket, reference) in lane.coming.take_late(io.at()) {
+                    lane.route.say_late(socket, reference);
+                }
+                lane.coming.ask_next(io.at());
                 if lane.cross.as_ref().is_some_and(|cross| cross.until <= io.at()) {
                     self.merges.push_back(id);
                 }
             }
-            self.say(id, io);
+            self.take_in(id, io);
         }
     }
+}
+
+fn say_bootstrap(route: &str, to: Socket, payload: &str, io: &mut Io<'_, '_>) {
+    io.emit(to, &format!("{route}:bootstrap"), &[payload.as_bytes()]);
 }
 
 fn say_ack(route: &str, ack: &Ack, io: &mut Io<'_, '_>) {

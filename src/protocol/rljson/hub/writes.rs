@@ -58,7 +58,8 @@ impl Hub {
             let mut roots = Vec::new();
             for (_, lane) in self.lanes.iter() {
                 let kept = lane.route.kept(kept_max);
-                let own = kept.iter().filter_map(|reference| Hash::new(reference));
+                let own =
+                    lane.coming.refs().chain(&kept).filter_map(|reference| Hash::new(reference));
                 roots.extend(own.map(|root| (&*lane.table, root)));
             }
             dropped.extend(self.shelf.clean(roots, rows, blobs));

@@ -7,8 +7,9 @@ use super::Ref;
 use crate::protocol::socketio::Socket;
 use crate::session::Instant;
 
-/// From a ref's arrival to the answer that not all have heard of it.
-pub const ACK_WITHIN: Duration = Duration::from_secs(10);
+/// From a ref's arrival to the answer that not all have heard of it. Clients wait 10 s (specs: rljson
+/// §4): an answer at that time comes too late.
+pub const ACK_WITHIN: Duration = Duration::from_secs(8);
 /// Refs of a route whose acknowledgements are counted at once; the oldest is answered before a newer
 /// one is begun.
 pub const ACKS_MAX: usize = 256;

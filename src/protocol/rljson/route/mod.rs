@@ -11,6 +11,8 @@
 //! - A ref goes to others than its sender only if it is the latest.
 //! - Who has announced or read the latest ref is not told of it again by a bootstrap: it would restore
 //!   an older tree over what it has changed since (§7).
+//! - Nor is anybody told anything whose own tree is still being fetched ([`Route::hold_back`]): it would
+//!   put another in its place. It is told afterwards.
 //! - Of each run of a client only the newest payload waits, unless it has read a tree meanwhile: then
 //!   an earlier one may have what a later one has not.
 //!
@@ -29,7 +31,7 @@ mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::merge::Base;
+use super::merge::{Base, Trust};
 use crate::codec::rljson::Hash;
 use crate::protocol::socketio::Socket;
 use crate::session::Instant;
@@ -60,6 +62,8 @@ struct Client {
     read: Bases,
     /// The ref that it announced or read last.
     has: Option<Ref>,
+    /// The ref that it announced last.
+    announced: Option<Ref>,
 }
 
 /// What is known of a route.
@@ -74,7 +78,11 @@ pub struct Route {
     log: Log,
     acks: Acks,
     bootstraps: Bootstraps,
+    /// Clients that are told of nothing for now, and those of them that were to be told something.
+    held_back: BTreeSet<Socket>,
+    missed: BTreeSet<Socket>,
     said: Vec<Said>,
+    ended: Vec<Ref>,
 }
 
 impl Route {
@@ -125,22 +133,50 @@ impl Route {
             None => {}
         }
         self.bootstraps.end(socket);
+        self.held_back.remove(&socket);
+        self.missed.remove(&socket);
         let mut acks = Vec::new();
         self.acks.leave(socket, &mut acks);
         self.answer(acks);
     }
 
-    /// A client announces something.
-    pub fn announce(&mut self, from: Socket, payload: Payload, now: Instant) -> Announced {
+    /// A client announces something. Its tree may have to be fetched before it is to be taken in
+    /// ([`Route::take_in`]).
+    pub fn expect(&mut self, from: Socket, payload: &Payload, now: Instant) {
         self.join(from, now);
         self.know_origin(from, &payload.origin, now);
+    }
+
+    /// Whether what a client announces has all of what it announced before.
+    pub fn is_sure(&self, from: Socket, payload: &Payload) -> bool {
+        self.bases(from, &payload.origin).is_none_or(Bases::is_sure)
+    }
+
+    /// Tells these clients nothing until it is called without them. Who has missed something then is
+    /// told the latest ref as if it had just come.
+    pub fn hold_back(&mut self, sockets: BTreeSet<Socket>, now: Instant) {
+        self.held_back = sockets;
+        while let Some(socket) = self.missed.difference(&self.held_back).next().copied() {
+            self.missed.remove(&socket);
+            self.bootstraps.begin(socket, now);
+        }
+    }
+
+    /// A client announces something whose tree is here, or needs not be.
+    pub fn announce(&mut self, from: Socket, payload: Payload, now: Instant) -> Announced {
+        self.expect(from, &payload, now);
+        self.take_in(from, payload, now)
+    }
+
+    /// Takes in what a client announced at `now`, whether or not it is still there.
+    pub fn take_in(&mut self, from: Socket, payload: Payload, now: Instant) -> Announced {
         let is_latest = self.latest.as_ref() == Some(&payload.reference);
         if is_latest && !self.has_waiting(from, &payload.origin) {
             self.repeat(from, &payload, now);
             return Announced::Repeated;
         }
         // Made from what waits, it has all of that; made from what was read, it may not.
-        let replaces = self.bases(from, &payload.origin).is_none_or(Bases::is_sure);
+        let replaces = self.is_sure(from, &payload);
         match self.queue.push(Waiting { from, payload, at: now }, replaces) {
             Pushed::Waits => Announced::Queued,
             Pushed::Replaced(Waiting { from, payload, .. }) => {
@@ -190,22 +226,71 @@ impl Route {
             }
         };
         let merged: Ref = root.as_str().into();
-        // Also if it is not news: whoever announced something older is to have it.
-        let to: Vec<Socket> = self.clients.keys().copied().collect();
-        let payload = server_payload(&merged, true);
+        if self.latest.as_ref() == Some(&merged) {
+            return Some(self.answer_with_latest(waiting));
+        }
+        let (to, payload) = (self.told(), server_payload(&merged, true));
         self.said.push(Said::Ref { to, payload });
         Some(self.take_up(waiting, merged))
     }
 
-    /// A client read the row of this root from the server.
+    /// A payload has nothing that the latest tree has not: its sender is to have that. Nobody else is
+    /// told again: whoever announced it would put it over what it has changed since.
+    fn answer_with_latest(&mut self, waiting: Waiting) -> Change {
+        let Waiting { from, payload, at } = waiting;
+        self.note_announced(from, &payload, at);
+        self.acknowledge(from, Ref::clone(&payload.reference));
+        self.tell_latest(from);
+        let latest = self.latest.clone().unwrap_or_else(|| Ref::clone(&payload.reference));
+        let change = Change { payload: payload.text.clone(), latest };
+        self.log.push(payload, &change.latest);
+        change
+    }
+
+    /// Tells one client the latest ref.
+    fn tell_latest(&mut self, socket: Socket) {
+        let Some(latest) = self.latest.as_ref().filter(|_| self.clients.contains_key(&socket))
+        else {
+            return;
+        };
+        if self.held_back.contains(&socket) {
+            self.missed.insert(socket);
+        } else {
+            let payload = server_payload(latest, true);
+            self.said.push(Said::Ref { to: vec![socket], payload });
+        }
+    }
+
+    /// A client read the row of this root from the server: it is about to put that tree in place. If
+    /// that is not the latest one, what it announced meanwhile may be: it is told so, or it would stay
+    /// with the older tree.
     pub fn read(&mut self, socket: Socket, root: Hash, now: Instant) {
         let Some(client) = self.clients.get_mut(&socket) else { return };
         let Some(reference) = self.log.known(self.latest.as_ref(), root.as_str()) else { return };
+        let announced = client.announced.as_ref();
+        let is_behind =
+            self.latest.as_ref() != Some(&reference) && self.latest.as_ref() == announced;
         client.has = Some(Ref::clone(&reference));
         match &client.origin {
             Some(origin) => self.origins.entry(origin).bases.read(reference, now),
             None => client.read.read(reference, now),
         }
+        if is_behind {
+            self.tell_latest(socket);
+        }
+    }
+
+    /// A client has this tree, as it says itself.
+    pub fn has(&mut self, socket: Socket, reference: &Ref) {
+        if let Some(client) = self.clients.get_mut(&socket) {
+            client.has = Some(Ref::clone(reference));
+        }
+    }
+
+    /// What a client is to be told by a bootstrap now, if anything.
+    pub fn bootstrap_of(&self, socket: Socket) -> Option<String> {
+        let latest = self.latest.as_ref().filter(|_| self.needs_bootstrap(socket))?;
+        Some(server_payload(latest, false))
     }
 
     /// A client has heard of a ref (`<route>:ack:client`).
@@ -227,8 +312,7 @@ impl Route {
         self.acks.on_deadline(now, &mut acks);
         self.answer(acks);
         for socket in self.bootstraps.due(now) {
-            if let Some(latest) = self.latest.as_ref().filter(|_| self.needs_bootstrap(socket)) {
-                let payload = server_payload(latest, false);
+            if let Some(payload) = self.bootstrap_of(socket) {
                 self.said.push(Said::Bootstrap { to: socket, payload });
             }
         }
@@ -244,6 +328,7 @@ impl Route {
         let is_merging = self.merging.as_ref().is_some_and(|merging| merging.from == socket);
         let client = self.clients.get(&socket);
         !is_merging
+            && !self.held_back.contains(&socket)
             && !self.queue.has_of(socket)
             && client.is_some_and(|client| client.has != self.latest)
     }
@@ -276,13 +361,39 @@ impl Route {
 
     /// Tells whoever announced something that nothing came of it.
     fn refuse(&mut self, Waiting { from, payload, .. }: Waiting) {
+        self.refuse_ref(from, payload.reference);
+    }
+
+    /// The same.
+    pub fn refuse_ref(&mut self, from: Socket, reference: Ref) {
+        self.ended.push(Ref::clone(&reference));
+        self.say_late(from, reference);
+    }
+
+    /// Tells whoever announced something that nothing came of it so far.
+    pub fn say_late(&mut self, from: Socket, reference: Ref) {
         if self.clients.contains_key(&from) {
-            self.said.push(Said::Ack(Ack::refused(from, payload.reference)));
+            self.said.push(Said::Ack(Ack::refused(from, reference)));
         }
     }
 
+    /// Refs that were announced and are over, though nobody was told of them: to be called after every
+    /// other call.
+    pub fn take_ended(&mut self) -> Vec<Ref> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// Who is told of a new ref now.
+    fn told(&mut self) -> Vec<Socket> {
+        let is_told = |socket: &Socket| !self.held_back.contains(socket);
+        let (told, missed) = self.clients.keys().copied().partition(is_told);
+        self.missed.extend::<Vec<_>>(missed);
+        told
+    }
+
     /// Acknowledges a ref that others need not be told of.
-    fn acknowledge(&mut self, from: Socket, reference: Ref) {
+    pub fn acknowledge(&mut self, from: Socket, reference: Ref) {
+        self.ended.push(Ref::clone(&reference));
         if self.clients.contains_key(&from) {
             let others = self.clients.len() - 1;
             self.said.push(Said::Ack(Ack::at_once(from, reference, others)));
@@ -303,6 +414,12 @@ impl Route {
         if matches!(&bases[..], [only] if only.reference.as_ref() == Some(latest)) {
             return None;
         }
+        let is_old = bases.iter().all(|base| base.reference.is_none())
+            && self.log.known(None, &payload.reference).is_some();
+        // A new run that begins with a tree of old: a client that was started again on its folder.
+        let own =
+            Candidate { reference: Some(Ref::clone(&payload.reference)), trust: Trust::Likely };
+        let bases = if is_old { vec![own] } else { bases };
         let (latest, announced) = (root_of(latest)?, root_of(&payload.reference)?);
         let base = |candidate: &Candidate| Base {
             root: candidate.reference.as_deref().and_then(root_of),
@@ -322,23 +439,29 @@ impl Route {
 
     /// Makes a payload the latest ref, and tells everybody else.
     fn forward(&mut self, waiting: Waiting) -> Change {
-        let to: Vec<Socket> =
-            self.clients.keys().copied().filter(|socket| *socket != waiting.from).collect();
+        let mut to = self.told();
+        to.retain(|socket| *socket != waiting.from);
         if !to.is_empty() {
             let sender = format!("client_{}_{}", waiting.from.member.0, waiting.from.namespace);
             let payload = waiting.payload.relayed(&sender);
             self.said.push(Said::Ref { to, payload });
         }
-        let told = Ref::clone(&waiting.payload.reference);
-        self.take_up(waiting, told)
+        let (from, told) = (waiting.from, Ref::clone(&waiting.payload.reference));
+        // It is about to put in place what it has read just before, over what it announced.
+        let bases = self.bases(from, &waiting.payload.origin);
+        let is_hurried = bases.is_some_and(|bases| bases.is_hurried(waiting.at));
+        let change = self.take_up(waiting, told);
+        if is_hurried {
+            self.tell_latest(from);
+        }
+        change
     }
 
     /// A payload is taken into account: `latest` has all that it had.
     fn take_up(&mut self, waiting: Waiting, latest: Ref) -> Change {
         let Waiting { from, payload, at } = waiting;
         self.note_announced(from, &payload, at);
-        let others: BTreeSet<Socket> =
-            self.clients.keys().copied().filter(|socket| *socket != from).collect();
+        let others = self.told().into_iter().filter(|socket| *socket != from).collect();
         let mut acks = Vec::new();
         let announced = (from, Ref::clone(&payload.reference));
         self.acks.begin(announced, Ref::clone(&latest), others, at, &mut acks);
@@ -351,19 +474,18 @@ impl Route {
     }
 
     fn note_announced(&mut self, from: Socket, payload: &Payload, at: Instant) {
-        let client = self.clients.get_mut(&from);
-        if payload.origin.is_empty() {
-            if let Some(client) = client {
-                client.read.announced(Ref::clone(&payload.reference), at);
-                client.has = Some(Ref::clone(&payload.reference));
+        let reference = &payload.reference;
+        if let Some(client) = self.clients.get_mut(&from) {
+            client.has = Some(Ref::clone(reference));
+            client.announced = Some(Ref::clone(reference));
+            if payload.origin.is_empty() {
+                client.read.announced(Ref::clone(reference), at);
             }
-            return;
         }
-        if let Some(client) = client {
-            client.has = Some(Ref::clone(&payload.reference));
+        if !payload.origin.is_empty() {
+            let origin = self.origins.entry(&payload.origin);
+            origin.bases.announced(Ref::clone(reference), at);
         }
-        let origin = self.origins.entry(&payload.origin);
-        origin.bases.announced(Ref::clone(&payload.reference), at);
     }
 
     fn answer(&mut self, acks: Vec<Ack>) {

@@ -87,6 +87,11 @@ impl Bases {
         self.reads.is_empty()
     }
 
+    /// Whether what the client announced at `at` was made before it put in place what it had read.
+    pub(super) fn is_hurried(&self, at: Instant) -> bool {
+        self.reads.iter().any(|read| read.first <= at && at < read.last + HURRIED)
+    }
+
     /// What the client announced at `at` is part of the latest tree.
     pub(super) fn announced(&mut self, reference: Ref, at: Instant) {
         self.reads.retain(|read| at < read.last + OVERWRITTEN_WITHIN);

@@ -81,6 +81,11 @@ impl Payload {
         &self.reference
     }
 
+    /// The client's run; empty if it tells none.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
     /// The object as it came.
     pub fn as_str(&self) -> &str {
         &self.text

@@ -41,6 +41,11 @@ impl Change {
         &self.latest
     }
 
+    /// The ref that was taken up.
+    pub fn reference(&self) -> Option<Ref> {
+        Payload::stored(&self.payload).ok().map(|payload| payload.reference)
+    }
+
     /// Appends the entry.
     pub fn write(&self, out: &mut Vec<u8>) {
         write(out, &self.payload, &self.latest);
@@ -79,7 +84,7 @@ impl Route {
         let latest = reader.varstring()?;
         for _ in 0..reader.count(2)? {
             let change = Change::read(reader)?;
-            self.log.push(payload(&change.payload)?, &change.latest);
+            self.log.push(Payload::stored(&change.payload)?, &change.latest);
         }
         for _ in 0..reader.count(2)? {
             let (origin, last) = (reader.varstring()?, Ref::from(reader.varstring()?));
@@ -89,20 +94,23 @@ impl Route {
         Ok(())
     }
 
-    /// Applies what was taken up after the route was stored.
-    pub fn apply(&mut self, change: &Change) -> Result<(), StoredError> {
-        let payload = payload(&change.payload)?;
+    /// Applies what was taken up after the route was stored, and returns that.
+    pub fn apply(&mut self, change: &Change) -> Result<Payload, StoredError> {
+        let payload = Payload::stored(&change.payload)?;
         if !payload.origin.is_empty() {
             let reference = Ref::clone(&payload.reference);
             self.origins.entry(&payload.origin).bases.announced(reference, Instant::default());
         }
         self.latest = Some(Ref::clone(&change.latest));
-        self.log.push(payload, &change.latest);
-        Ok(())
+        self.log.push(payload.clone(), &change.latest);
+        Ok(payload)
     }
 }
 
-fn payload(text: &str) -> Result<Payload, StoredError> {
-    let raw = json::parse(text, DEPTH_MAX).map_err(|_| StoredError::Payload)?;
-    Payload::read(raw).map_err(|_| StoredError::Payload)
+impl Payload {
+    /// Reads a payload that was kept.
+    pub fn stored(text: &str) -> Result<Self, StoredError> {
+        let raw = json::parse(text, DEPTH_MAX).map_err(|_| StoredError::Payload)?;
+        Self::read(raw).map_err(|_| StoredError::Payload)
+    }
 }

@@ -1,13 +1,10 @@
 //! Blobs that several want at once, and more of them than are fetched at once.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 
 use super::forest::{File, Folder, Forest};
 use super::harness::{Name, Request, Shard};
-use super::rpc::{ROUTE, shard, table_of};
-use super::trees::{blobs_of, serve_all};
+use super::rpc::{ROUTE, serve, serve_blob, shard, table_of};
 use crate::codec::rljson::{Hash, blob_id};
 use crate::session::blobs::BLOB_WRITES_MAX;
 
@@ -25,17 +22,18 @@ fn readers_of_many_blobs_wait_for_a_slow_disk() {
     let [one, reader] = [(); 2].map(|()| shard.connect());
     shard.announce(one, ROUTE, "one", "no tree");
     let bytes = (0..3 * BLOB_WRITES_MAX as u8).map(|number| vec![number; 5]);
-    let blobs: BTreeMap<String, Vec<u8>> =
-        bytes.map(|bytes| (blob_id(&bytes).to_string(), bytes)).collect();
+    let blobs = bytes.map(|bytes| (blob_id(&bytes), bytes)).collect();
+    let forest = Forest { blobs, ..Forest::default() };
+    let blobs = &forest.blobs;
     shard.holds_storage = true;
-    let acks: Vec<u64> = blobs.keys().map(|id| begin(&mut shard, reader, id)).collect();
+    let acks: Vec<u64> = blobs.keys().map(|id| begin(&mut shard, reader, id.as_str())).collect();
     let given = |shard: &mut Shard| {
         let of = |(ack, bytes): (&u64, &Vec<u8>)| is_given(shard, reader, *ack, bytes);
         acks.iter().zip(blobs.values()).map(of).filter(|given| *given).count()
     };
     let mut all = 0;
     for _ in 0..3 {
-        serve_all(&mut shard, one, &Forest::default(), &blobs);
+        serve(&mut shard, one, &forest);
         all += given(&mut shard);
         shard.answer_storage();
     }
@@ -71,20 +69,18 @@ fn who_asks_for_a_blob_that_a_tree_needs_is_not_forgotten() {
         folder.put(&format!("f{content}"), Some(File { content, mtime_ms: content }));
     }
     let root = forest.plant(&folder);
-    let blobs = blobs_of(&folder);
     shard.announce(one, ROUTE, "one", root.as_str());
     let asked = serve_rows(&mut shard, one, &forest);
-    let id_of = |request: &Request| request.args[0].as_str().expect("an id").to_owned();
-    let asked_for: Vec<String> = asked.iter().map(id_of).collect();
-    let later: Vec<&String> = blobs.keys().filter(|id| !asked_for.contains(id)).collect();
+    let asked_for: Vec<&str> = asked.iter().filter_map(|it| it.args[0].as_str()).collect();
+    let later: Vec<Hash> =
+        forest.blobs.keys().copied().filter(|id| !asked_for.contains(&id.as_str())).collect();
     assert!(!later.is_empty(), "some wait for their turn");
-    let acks: Vec<u64> = later.iter().map(|id| begin(&mut shard, reader, id)).collect();
+    let acks: Vec<u64> = later.iter().map(|id| begin(&mut shard, reader, id.as_str())).collect();
     for request in asked {
-        let bytes = &blobs[&id_of(&request)];
-        shard.reply_blob(one, request.ack, &id_of(&request), bytes.len(), bytes);
+        serve_blob(&mut shard, one, &request, &forest);
     }
-    serve_all(&mut shard, one, &forest, &blobs);
+    serve(&mut shard, one, &forest);
     for (ack, id) in acks.into_iter().zip(later) {
-        assert!(is_given(&mut shard, reader, ack, &blobs[id]), "{id}");
+        assert!(is_given(&mut shard, reader, ack, &forest.blobs[&id]), "{id}");
     }
 }

@@ -62,13 +62,16 @@ impl Folder {
 /// What is in a tree: the content of each file and when it was written, `None` for a directory.
 pub(super) type Contents = BTreeMap<String, Option<(Hash, i64)>>;
 
-/// All rows there are.
+/// All rows there are, and all blobs.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Forest(pub(super) BTreeMap<Hash, String>);
+pub(super) struct Forest {
+    pub(super) rows: BTreeMap<Hash, String>,
+    pub(super) blobs: BTreeMap<Hash, Vec<u8>>,
+}
 
 impl Forest {
     pub(super) fn row(&self, hash: &Hash) -> Option<&str> {
-        self.0.get(hash).map(String::as_str)
+        self.rows.get(hash).map(String::as_str)
     }
 
     /// Plants a folder as a client does: the root's hash.
@@ -97,6 +100,7 @@ impl Forest {
     }
 
     fn file(&mut self, path: &str, file: File) -> Hash {
+        self.blobs.insert(file.blob(), file.content.to_le_bytes().to_vec());
         let name = path.rsplit('/').next().unwrap();
         let meta = json!({
             "name": name, "type": "file", "relativePath": path, "size": 4,
@@ -110,7 +114,7 @@ impl Forest {
         row["meta"]["_hash"] = json!(of(&row["meta"]).as_str());
         let hash = of(&row);
         row["_hash"] = json!(hash.as_str());
-        self.0.insert(hash, row.to_string());
+        self.rows.insert(hash, row.to_string());
         hash
     }
 
@@ -118,7 +122,7 @@ impl Forest {
     pub(super) fn take(&mut self, rows: &[(Hash, String)]) {
         for (hash, text) in rows {
             assert_eq!(verify(parse_row(text).unwrap()), Ok(*hash));
-            self.0.insert(*hash, text.clone());
+            self.rows.insert(*hash, text.clone());
         }
     }
 
@@ -128,9 +132,9 @@ impl Forest {
         let mut contents = BTreeMap::new();
         let mut directories = vec![root];
         while let Some(hash) = directories.pop() {
-            let directory = Row::read(hash, &self.0[&hash]).unwrap();
+            let directory = Row::read(hash, &self.rows[&hash]).unwrap();
             for &child in directory.children() {
-                let row = Row::read(child, &self.0[&child]).unwrap();
+                let row = Row::read(child, &self.rows[&child]).unwrap();
                 assert!(row.is_in(&directory));
                 let what = match row.node {
                     Node::File { blob, mtime_us } => Some((blob.unwrap(), mtime_us)),

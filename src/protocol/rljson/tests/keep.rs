@@ -29,13 +29,14 @@ fn told(config: Config, files: u32) -> (Shard, Forest, Hash) {
 fn has_all(shard: &mut Shard, forest: &Forest, root: Hash) -> bool {
     let late = shard.connect();
     shard.pass(1_000);
+    serve(shard, late, &Forest::default());
     let bootstrap = json!({ "o": "__server__", "r": root.as_str() });
     let is_told = shard.events(late) == [("/sharedTree:bootstrap".to_owned(), bootstrap)];
     let has = |hash: &Hash| {
         let answer = shard.ask(late, "readRows", &[by_hash(hash)]);
         answer[0][TABLE]["_data"].as_array().is_some_and(|rows| rows.len() == 1)
     };
-    let has_rows = forest.0.keys().all(has);
+    let has_rows = forest.rows.keys().all(has);
     shard.end(late);
     is_told && has_rows
 }
@@ -86,6 +87,7 @@ fn a_page_that_is_gone_costs_its_rows_only() {
     let mut next = shard.crashed(disk, Entries::default());
     let one = next.connect();
     next.pass(1_000);
+    serve(&mut next, one, &Forest::default());
     assert_eq!(next.events(one)[0].1["r"], root.as_str());
     assert_eq!(next.counters.storage_errors.get(), 1);
     // They are had from whoever has them.

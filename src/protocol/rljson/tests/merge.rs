@@ -175,7 +175,7 @@ fn what_is_missing_is_told_level_by_level_and_nothing_else() {
                 assert!(!hashes.is_empty());
                 rounds += 1;
                 for hash in hashes {
-                    assert!(here.0.insert(hash, forest.0[&hash].clone()).is_none());
+                    assert!(here.rows.insert(hash, forest.rows[&hash].clone()).is_none());
                 }
             }
             result => break result.unwrap(),
@@ -183,7 +183,7 @@ fn what_is_missing_is_told_level_by_level_and_nothing_else() {
     };
     assert_eq!(rounds, 3);
     // Roots, `d` and `d/a` of each, and `s`, but nothing in it.
-    assert_eq!(here.0.len(), 3 + 3 + 3 + 1);
+    assert_eq!(here.rows.len(), 3 + 3 + 3 + 1);
     assert_eq!(result, try_merge(&forest, Some(base), ours, theirs, BOTH).unwrap());
 }
 
@@ -191,10 +191,10 @@ fn what_is_missing_is_told_level_by_level_and_nothing_else() {
 fn what_is_no_tree_is_refused() {
     let mut forest = Forest::default();
     let root = forest.plant(&Folder::of(&[("a", 1, 1), ("d/b", 1, 1)]));
-    let text = forest.0[&root].clone();
+    let text = forest.rows[&root].clone();
     let row = Row::read(root, &text).unwrap();
     let [file, directory] = [row.children()[0], row.children()[1]];
-    let below = Row::read(directory, &forest.0[&directory]).unwrap().children()[0];
+    let below = Row::read(directory, &forest.rows[&directory]).unwrap().children()[0];
     for misplaced in [file, directory] {
         let result = try_merge(&forest, None, root, misplaced, BOTH);
         assert_eq!(result, Err(MergeError::Misplaced(misplaced)));
@@ -202,12 +202,12 @@ fn what_is_no_tree_is_refused() {
     // A row twice, and one that belongs below.
     for (children, misplaced) in [([file, file], file), ([file, below], below)] {
         let (other, text) = row.with_children(&children).unwrap();
-        forest.0.insert(other, text);
+        forest.rows.insert(other, text);
         let result = try_merge(&forest, None, root, other, BOTH);
         assert_eq!(result, Err(MergeError::Misplaced(misplaced)));
     }
     let bad = blob_id(b"bad");
-    forest.0.insert(bad, "{}".to_owned());
+    forest.rows.insert(bad, "{}".to_owned());
     assert!(matches!(try_merge(&forest, None, root, bad, BOTH), Err(MergeError::Row(..))));
 }
 

@@ -1,4 +1,5 @@
 mod blobs;
+mod coming;
 mod forest;
 mod forward;
 mod golden;

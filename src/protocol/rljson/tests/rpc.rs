@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::forest::{Folder, Forest};
-use super::harness::{Name, Shard};
+use super::harness::{Name, Request, Shard};
 use crate::codec::rljson::{EMPTY_ROOT, Hash};
 use crate::protocol::rljson::Config;
 
@@ -25,7 +25,7 @@ pub(super) fn table_of(rows: &[&str]) -> Value {
     json!({ TABLE: { "_type": "trees", "_data": rows } })
 }
 
-/// A client answers all that it is asked, as one that has these rows; and no blobs; how many rows it was
+/// A client answers all that it is asked, as one that has these rows and blobs; how many rows it was
 /// asked for.
 pub(super) fn serve(shard: &mut Shard, name: Name, forest: &Forest) -> usize {
     let mut count = 0;
@@ -35,15 +35,31 @@ pub(super) fn serve(shard: &mut Shard, name: Name, forest: &Forest) -> usize {
             return count;
         }
         for request in asked {
-            count += usize::from(request.name == "readRows");
-            if request.name != "readRows" {
-                shard.reply(name, request.ack, &[json!({ "message": "Blob not found" })]);
-                continue;
+            if request.name == "readRows" {
+                count += 1;
+                let hash = request.args[0]["where"]["_hash"].as_str().and_then(Hash::new);
+                let row = hash.and_then(|hash| forest.row(&hash));
+                let rows: Vec<&str> = row.into_iter().collect();
+                shard.reply(name, request.ack, &[table_of(&rows), Value::Null]);
+            } else {
+                assert_eq!(request.name, "getBlob");
+                serve_blob(shard, name, &request, forest);
             }
-            let wanted = request.args[0]["where"]["_hash"].as_str().and_then(Hash::new);
-            let row = wanted.and_then(|hash| forest.row(&hash).map(str::to_owned));
-            let rows: Vec<&str> = row.iter().map(String::as_str).collect();
-            shard.reply(name, request.ack, &[table_of(&rows), Value::Null]);
+        }
+    }
+}
+
+pub(super) fn serve_blob(shard: &mut Shard, name: Name, request: &Request, forest: &Forest) {
+    let id = request.args[0].as_str().unwrap();
+    match Hash::new(id).and_then(|id| forest.blobs.get(&id)) {
+        Some(bytes) => {
+            let at = |key| request.args[1]["range"][key].as_u64().unwrap() as usize;
+            let end = at("end").min(bytes.len());
+            shard.reply_blob(name, request.ack, id, bytes.len(), &bytes[at("start")..end]);
+        }
+        None => {
+            let error = json!({ "message": format!("Blob not found: {id}") });
+            shard.reply(name, request.ack, &[error]);
         }
     }
 }
@@ -212,7 +228,7 @@ fn rows_that_are_there_are_found_by_any_column() {
     assert_eq!(find(&mut shard, two, json!({ "children": null, "id": "a" })), Some(1));
     assert_eq!(find(&mut shard, two, json!({ "_hash": root.as_str(), "id": "." })), Some(1));
     assert_eq!(find(&mut shard, two, json!({ "_hash": root.as_str(), "id": "a" })), Some(0));
-    let all: Vec<&str> = forest.0.keys().map(Hash::as_str).collect();
+    let all: Vec<&str> = forest.rows.keys().map(Hash::as_str).collect();
     let hashes = json!({ "table": TABLE, "hashes": all });
     let answer = shard.ask(two, "readRowsByHashes", &[hashes]);
     let rows = answer[0][TABLE]["_data"].as_array().unwrap();

@@ -14,7 +14,7 @@ fn shelf() -> Shelf {
 }
 
 fn fill(shelf: &mut Shelf, forest: &Forest) {
-    for (hash, text) in &forest.0 {
+    for (hash, text) in &forest.rows {
         assert_eq!(shelf.put(TABLE, text), Ok((*hash, true)));
         assert_eq!(shelf.put(TABLE, text), Ok((*hash, false)));
     }
@@ -43,10 +43,10 @@ fn what_a_tree_lacks_is_told() {
         }
         asked += lacking.rows.len();
         for hash in &lacking.rows {
-            shelf.put(TABLE, &forest.0[hash]).unwrap();
+            shelf.put(TABLE, &forest.rows[hash]).unwrap();
         }
     };
-    assert_eq!(asked, forest.0.len());
+    assert_eq!(asked, forest.rows.len());
     let mut blobs = [1_u32, 2].map(|content| blob_id(&content.to_le_bytes()));
     blobs.sort_unstable();
     assert_eq!(lacking.blobs, blobs);
@@ -286,13 +286,13 @@ static STORED: std::sync::LazyLock<(Vec<u8>, Vec<u8>, Vec<u8>)> = std::sync::Laz
     fill(&mut shelf, &forest);
     shelf.blobs().put(blob_id(b"x"), 5, 6);
     shelf.write_index(&mut index, 7);
-    for text in forest.0.values() {
+    for text in forest.rows.values() {
         // An entry of the journal is its kind, then what a page has.
         let mut row = Vec::new();
         write_entry(&mut row, TABLE, text);
         page.extend_from_slice(&row[1..]);
     }
-    write_entry(&mut entry, TABLE, &forest.0[&root]);
+    write_entry(&mut entry, TABLE, &forest.rows[&root]);
     (index, page, entry)
 });
 

@@ -70,7 +70,8 @@ const DIFFERENCES: [(Difference, &str, &str); 7] = [
     (
         Crossings,
         "§8",
-        "a ref that crossed another is merged with it, and all are told the merged one instead",
+        "a ref that crossed another is merged with it, and all are told the merged one instead; if that \
+         is none but the latest, its sender alone",
     ),
 ];
 

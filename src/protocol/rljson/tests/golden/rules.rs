@@ -66,7 +66,7 @@ impl Rules {
         let others = self.clients.keys().filter(|client| *client != from).cloned();
         let waits_for: BTreeSet<String> = others.collect();
         let total = waits_for.len();
-        if self.latest.as_deref() == Some(reference) {
+        if [reference, told].contains(&self.latest.as_deref().unwrap_or_default()) {
             return vec![ack(from, reference, true, total, total)];
         }
         self.latest = Some(told.to_owned());
@@ -85,7 +85,7 @@ impl Rules {
         self.answer(now_ms)
     }
 
-    /// A client read a row.
+    /// A client read a row, or said that it has it.
     pub(super) fn read(&mut self, client: &str, hash: &str) {
         if let Some(client) = self.clients.get_mut(client).filter(|_| self.known.contains(hash)) {
             client.has = Some(hash.to_owned());

@@ -113,3 +113,17 @@ fn a_ref_that_names_the_latest_as_its_predecessor_is_a_fast_forward() {
     route.announce(socket(2), payload(next), at(1));
     assert!(is_forwarded(route.next_work()));
 }
+
+#[test]
+fn a_new_run_that_begins_with_a_tree_of_old_has_changed_nothing() {
+    let mut route = route();
+    for number in 1..=3 {
+        announce(&mut route, 1, "a", number, u64::from(number));
+    }
+    let work = crossing(announce(&mut route, 2, "new", 2, 10));
+    assert_eq!(work.bases, [sure(2)]);
+    route.finish(Outcome::Merged(root(3)));
+    // Who is known is known to go back.
+    let work = crossing(announce(&mut route, 2, "new", 1, 20));
+    assert_eq!(work.bases, [sure(2)]);
+}

@@ -44,6 +44,64 @@ fn a_merged_ref_is_acknowledged_by_who_heard_what_came_of_it() {
 }
 
 #[test]
+fn who_brings_nothing_new_is_told_the_latest_ref_and_nobody_else_is() {
+    let mut route = route();
+    announce(&mut route, 1, "a", 1, 0);
+    route.join(socket(3), at(0));
+    crossing(announce(&mut route, 2, "b", 2, 1));
+    route.take_said();
+    let change = route.finish(Outcome::Merged(root(1))).unwrap();
+    assert_eq!(&**change.latest(), root(1).as_str());
+    let said = route.take_said();
+    let latest = json!({ "o": "__server__", "r": root(1).as_str(), "__origin": "__server__" });
+    assert_eq!(refs(&said), [(vec![2], latest)]);
+    assert_eq!(acks(&said), [(2, true, 2, 2)], "at once: nobody else hears of it");
+}
+
+#[test]
+fn who_puts_an_older_tree_over_what_it_announced_is_told_of_that() {
+    let told_again = |read_ms: &[u64], announced_ms: u64| {
+        let mut route = route();
+        announce(&mut route, 1, "a", 1, 0);
+        route.join(socket(2), at(0));
+        let read = |route: &mut Route, before: bool| {
+            for ms in read_ms.iter().filter(|ms| (**ms < announced_ms) == before) {
+                route.read(socket(2), root(1), at(*ms));
+            }
+        };
+        read(&mut route, true);
+        crossing(announce(&mut route, 2, "b", 2, announced_ms));
+        route.take_said();
+        route.finish(Outcome::Merged(root(2)));
+        read(&mut route, false);
+        let said = refs(&route.take_said()).into_iter();
+        said.filter(|(to, payload)| to == &[2] && payload["r"] == root(2).as_str()).count()
+    };
+    assert_eq!(told_again(&[], 1_000), 0, "it has it");
+    assert_eq!(told_again(&[1_300], 1_000), 1, "read afterwards");
+    assert_eq!(told_again(&[900], 1_000), 1, "read just before");
+    assert_eq!(told_again(&[500], 1_000), 0, "made from what was read");
+}
+
+#[test]
+fn whose_tree_is_on_its_way_is_told_of_others_afterwards() {
+    let mut route = route();
+    (1..=3).for_each(|member| route.join(socket(member), at(0)));
+    route.hold_back([socket(2)].into(), at(0));
+    announce(&mut route, 1, "a", 1, 0);
+    let said = route.take_said();
+    assert_eq!(refs(&said)[0].0, [3]);
+    route.hear(socket(3), root(1).as_str());
+    assert_eq!(acks(&route.take_said()), [(1, true, 1, 1)], "nobody waits for it");
+    route.on_deadline(at(50_000));
+    assert!(bootstraps(&route.take_said()).iter().all(|(to, _)| *to != 2));
+    route.hold_back([].into(), at(60_000));
+    route.on_deadline(at(60_900));
+    let told: Vec<u32> = bootstraps(&route.take_said()).into_iter().map(|(to, _)| to).collect();
+    assert_eq!(told, [2]);
+}
+
+#[test]
 fn there_are_so_many_acknowledgements_at_once() {
     let mut route = route();
     route.join(socket(2), at(0));

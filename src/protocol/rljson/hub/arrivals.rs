@@ -1,0 +1,99 @@
+//! How a ref comes to be taken up: its tree is fetched ([`super::fill`]), then its route takes it in.
+
+use super::coming::{Pushed, SILENT_WITHIN, State};
+use super::fill::{FillId, Lost};
+use super::lanes::LaneId;
+use super::{Hub, WALK_ROWS_MAX};
+use crate::protocol::rljson::route::{Payload, Ref};
+use crate::protocol::socketio::{Io, Socket};
+
+impl Hub {
+    /// A ref is on its way: its tree is fetched before anybody is told of it.
+    pub(super) fn expect(
+        &mut self,
+        id: LaneId,
+        socket: Socket,
+        payload: Payload,
+        io: &mut Io<'_, '_>,
+    ) {
+        let Some(lane) = self.lanes.get_mut(id) else { return };
+        lane.route.expect(socket, &payload, io.at());
+        let replaces = lane.route.is_sure(socket, &payload);
+        let reference = Ref::clone(payload.reference());
+        let number = match lane.coming.push(socket, payload, io.at(), replaces) {
+            Pushed::Comes(number) => number,
+            Pushed::Replaced(number, replaced) => {
+                let reference = Ref::clone(replaced.reference());
+                lane.route.acknowledge(replaced.from, reference);
+                number
+            }
+            Pushed::Refused => {
+                lane.route.refuse_ref(socket, reference);
+                return self.say(id, io);
+            }
+        };
+        lane.own(&reference, socket);
+        self.fill_next(id);
+        self.walk((id, number), WALK_ROWS_MAX, io);
+        self.take_in(id, io);
+        // If it was not taken in, the next process is to know of it.
+        let Some(lane) = self.lanes.get_mut(id) else { return };
+        if let Some(entry) = lane.coming.get_mut(number) {
+            lane.recorded.insert(reference);
+            let text: Box<str> = entry.payload.as_str().into();
+            self.record_coming(id, &text, io);
+        }
+    }
+
+    /// All that a ref names is here, or it names no tree.
+    pub(super) fn held(&mut self, (id, number): FillId, io: &mut Io<'_, '_>) {
+        let entry = self.lanes.get_mut(id).and_then(|lane| lane.coming.get_mut(number));
+        if let Some(entry) = entry {
+            (entry.state, entry.fill) = (State::Held, None);
+        }
+        self.take_in(id, io);
+    }
+
+    /// What a ref names cannot be had, and why.
+    pub(super) fn not_held(&mut self, (id, number): FillId, why: Lost, io: &mut Io<'_, '_>) {
+        let Some(lane) = self.lanes.get_mut(id) else { return };
+        let Some(entry) = lane.coming.get_mut(number) else { return };
+        if entry.is_orphan || !self.peers.contains_key(&entry.from) {
+            lane.coming.park(number);
+            lane.coming.ask_next(io.at());
+        } else if why.is_late && entry.at + SILENT_WITHIN > io.at() {
+            entry.state = State::Ahead;
+        } else if !why.is_tree {
+            // Nobody but its clients knows what it names.
+            return self.held((id, number), io);
+        } else if let Some(entry) = lane.coming.remove(number) {
+            log::debug!(
+                target: "rljson", scope = "session", event = "ref-dropped";
+                "{} on {} is dropped: who announced it has not got all of its tree",
+                entry.reference(), lane.name
+            );
+            lane.route.refuse_ref(entry.from, Ref::clone(entry.reference()));
+        }
+        self.take_in(id, io);
+    }
+
+    /// Hands on what has come, and fetches what is next.
+    pub(super) fn take_in(&mut self, id: LaneId, io: &mut Io<'_, '_>) {
+        while let Some(lane) = self.lanes.get_mut(id)
+            && let Some((entry, over)) =
+                lane.coming.next_held(|entry| lane.route.is_sure(entry.from, &entry.payload))
+        {
+            lane.hold_back(io.at());
+            for entry in over {
+                lane.route.acknowledge(entry.from, Ref::clone(entry.reference()));
+            }
+            lane.route.take_in(entry.from, entry.payload, entry.at);
+            self.work(id, io);
+        }
+        self.fill_next(id);
+        if let Some(lane) = self.lanes.get_mut(id) {
+            lane.hold_back(io.at());
+        }
+        self.say(id, io);
+    }
+}

@@ -1,0 +1,275 @@
+//! What was announced and is still on its way: a ref is taken up, and others are told of it, when
+//! all that its tree needs is here. So what is told of can be had, and whoever goes in the middle of
+//! it leaves nobody waiting.
+//!
+//! A ref whose announcer has gone by then is *parked*: nobody is told of it, the journal keeps it,
+//! and whoever comes to its route is asked for what is missing.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use super::fill::Fill;
+use crate::protocol::rljson::route::{Payload, Ref, root_of};
+use crate::protocol::socketio::Socket;
+use crate::session::{Instant, MemberId};
+
+/// Refs of a route that may be on their way; beyond it they are refused.
+pub(in crate::protocol::rljson) const COMING_MAX: usize = 256;
+/// Bytes of their payloads, the first not counted.
+pub(super) const COMING_BYTES_MAX: usize = 1 << 20;
+/// Refs of one run that may be on their way; a further one takes the place of the newest.
+pub(super) const COMING_OF_RUN_MAX: usize = 4;
+/// Trees of a route that are fetched at once.
+pub(super) const FILLS_MAX: usize = 4;
+/// From a client's coming to its being asked for what is parked: it may only begin to listen.
+pub(in crate::protocol::rljson) const ASK_AFTER: Duration = Duration::from_millis(500);
+/// Clients that are to be asked for what is parked, one after another.
+const ASKED_MAX: usize = 8;
+/// From a ref's coming to its announcer's being told that it was not taken up yet. Clients wait 10 s
+/// (specs: rljson §4), and take that for a connection that is broken.
+pub(in crate::protocol::rljson) const TELL_AFTER: Duration = Duration::from_secs(8);
+
+/// From a ref's coming to its being taken for none of a tree if its announcer, though there, answers
+/// nothing: longer than it takes to find out that it is gone.
+pub(in crate::protocol::rljson) const SILENT_WITHIN: Duration = Duration::from_secs(60);
+
+/// Who announced what nobody there has announced.
+const NOBODY: Socket = Socket { member: MemberId(u32::MAX), namespace: 0 };
+
+/// How far a ref is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Nobody was asked for its tree yet.
+    Ahead,
+    /// Its tree is being fetched.
+    Filling,
+    /// All of its tree is here, or it has none.
+    Held,
+    /// Nobody there has its tree.
+    Parked,
+}
+
+/// A ref on its way.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) id: u64,
+    /// Who has its tree.
+    pub(super) from: Socket,
+    pub(super) payload: Payload,
+    /// When it was announced.
+    pub(super) at: Instant,
+    pub(super) state: State,
+    pub(super) fill: Option<Fill>,
+    /// Clients that came since it was parked, and when each can be asked.
+    ahead: VecDeque<(Instant, Socket)>,
+    /// When its announcer is told that it takes long.
+    tell_at: Option<Instant>,
+    /// Its announcer has gone: others are asked for its tree.
+    pub(super) is_orphan: bool,
+}
+
+impl Entry {
+    pub(super) fn reference(&self) -> &Ref {
+        self.payload.reference()
+    }
+
+    fn is_of(&self, from: Socket, origin: &str) -> bool {
+        self.payload.origin() == origin && (!origin.is_empty() || self.from == from)
+    }
+}
+
+/// What became of a ref that was announced.
+#[derive(Debug)]
+pub(super) enum Pushed {
+    /// It is on its way, under this number.
+    Comes(u64),
+    /// The same, in the place of this one.
+    Replaced(u64, Box<Entry>),
+    /// Too many are.
+    Refused,
+}
+
+/// All refs of a route that are on their way, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Coming {
+    entries: VecDeque<Entry>,
+    bytes: usize,
+    next: u64,
+}
+
+impl Coming {
+    /// A ref is announced. If `replaces` is set it has what the newest of its run has.
+    pub(super) fn push(
+        &mut self,
+        from: Socket,
+        payload: Payload,
+        at: Instant,
+        replaces: bool,
+    ) -> Pushed {
+        let mut own = (0..self.entries.len())
+            .filter(|place| self.entries[*place].is_of(from, payload.origin()));
+        let (count, newest) = (own.clone().count(), own.next_back());
+        // One whose tree is being fetched goes on: who announces without end would never be heard.
+        let may_go = |entry: &Entry| replaces && matches!(entry.state, State::Ahead);
+        let newest = newest.filter(|at| may_go(&self.entries[*at]) || count >= COMING_OF_RUN_MAX);
+        let len = payload.as_str().len();
+        let is_full = self.entries.len() >= COMING_MAX || self.bytes + len > COMING_BYTES_MAX;
+        if newest.is_none() && is_full && !self.entries.is_empty() {
+            return Pushed::Refused;
+        }
+        let replaced = newest.and_then(|newest| self.entries.remove(newest));
+        self.bytes += len;
+        self.bytes -= replaced.as_ref().map_or(0, |entry| entry.payload.as_str().len());
+        self.next += 1;
+        let is_tree = root_of(payload.reference()).is_some();
+        self.entries.push_back(Entry {
+            id: self.next,
+            from,
+            payload,
+            at,
+            state: if is_tree { State::Ahead } else { State::Held },
+            fill: None,
+            ahead: VecDeque::new(),
+            tell_at: Some(at + TELL_AFTER),
+            is_orphan: false,
+        });
+        match replaced {
+            Some(replaced) => Pushed::Replaced(self.next, Box::new(replaced)),
+            None => Pushed::Comes(self.next),
+        }
+    }
+
+    /// What an earlier process knew of.
+    pub(super) fn restore(&mut self, payload: Payload) {
+        if let Pushed::Comes(id) = self.push(NOBODY, payload, Instant::default(), false) {
+            self.park(id);
+        }
+    }
+
+    /// This was taken up.
+    pub(super) fn taken_up(&mut self, payload: &Payload) {
+        let is_it = |entry: &Entry| entry.payload.as_str() == payload.as_str();
+        if let Some(id) = self.entries.iter().find(|entry| is_it(entry)).map(|entry| entry.id) {
+            self.remove(id);
+        }
+    }
+
+    /// Nothing came of this ref.
+    pub(super) fn dropped(&mut self, reference: &str) {
+        self.entries.retain(|entry| **entry.reference() != *reference);
+        self.bytes = self.payloads().map(str::len).sum();
+    }
+
+    pub(super) fn get_mut(&mut self, id: u64) -> Option<&mut Entry> {
+        self.entries.iter_mut().find(|entry| entry.id == id)
+    }
+
+    pub(super) fn remove(&mut self, id: u64) -> Option<Entry> {
+        let place = self.entries.iter().position(|entry| entry.id == id)?;
+        let entry = self.entries.remove(place)?;
+        self.bytes -= entry.payload.as_str().len();
+        Some(entry)
+    }
+
+    /// The oldest whose tree is here and that need not wait for an older one of its run: `is_sure`
+    /// tells of what it has all of that. Those are over with it.
+    pub(super) fn next_held(
+        &mut self,
+        is_sure: impl Fn(&Entry) -> bool,
+    ) -> Option<(Entry, Vec<Entry>)> {
+        let held = self.entries.iter().enumerate().find(|(place, entry)| {
+            let is_own = |older: &Entry| older.is_of(entry.from, entry.payload.origin());
+            entry.state == State::Held
+                && (!self.entries.range(..*place).any(is_own) || is_sure(entry))
+        });
+        let id = held.map(|(_, entry)| entry.id)?;
+        let held = self.remove(id)?;
+        let is_over =
+            |entry: &Entry| entry.id < id && entry.is_of(held.from, held.payload.origin());
+        let over: Vec<u64> = self.entries.iter().filter(|it| is_over(it)).map(|it| it.id).collect();
+        let over = over.into_iter().filter_map(|id| self.remove(id)).collect();
+        Some((held, over))
+    }
+
+    /// The next whose tree is to be fetched now.
+    pub(super) fn next_fill(&mut self) -> Option<&mut Entry> {
+        let filling = self.entries.iter().filter(|entry| entry.state == State::Filling).count();
+        let next = self.entries.iter_mut().find(|entry| entry.state == State::Ahead);
+        next.filter(|_| filling < FILLS_MAX)
+    }
+
+    /// A client came to the route: it is to be asked for what is parked.
+    pub(super) fn ask(&mut self, socket: Socket, now: Instant) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.is_orphan) {
+            if entry.ahead.len() < ASKED_MAX {
+                entry.ahead.push_back((now + ASK_AFTER, socket));
+            }
+        }
+    }
+
+    /// A client is gone: what it announced, or was asked for, is parked. Which refs those are.
+    pub(super) fn leave(&mut self, gone: Socket) -> Vec<u64> {
+        for entry in &mut self.entries {
+            entry.ahead.retain(|(_, socket)| *socket != gone);
+        }
+        let is_lost = |entry: &&Entry| entry.from == gone && entry.state != State::Held;
+        let lost: Vec<u64> = self.entries.iter().filter(is_lost).map(|entry| entry.id).collect();
+        lost.iter().for_each(|id| self.park(*id));
+        lost
+    }
+
+    /// Clients whose trees are not taken into account yet: they are not to put others in their place.
+    pub(super) fn sockets(&self) -> BTreeSet<Socket> {
+        let ahead =
+            |entry: &Entry| entry.ahead.iter().map(|(_, socket)| *socket).collect::<Vec<_>>();
+        let all =
+            self.entries.iter().flat_map(|entry| ahead(entry).into_iter().chain([entry.from]));
+        all.filter(|socket| *socket != NOBODY).collect()
+    }
+
+    /// Whoever announced a ref, or was asked for it, has not got its tree.
+    pub(super) fn park(&mut self, id: u64) {
+        if let Some(entry) = self.get_mut(id) {
+            (entry.state, entry.from, entry.fill) = (State::Parked, NOBODY, None);
+            (entry.is_orphan, entry.tell_at) = (true, None);
+        }
+    }
+
+    /// Turns to the next clients for what is parked.
+    pub(super) fn ask_next(&mut self, now: Instant) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.state == State::Parked) {
+            if let Some((_, socket)) = entry.ahead.pop_front_if(|(at, _)| *at <= now) {
+                (entry.state, entry.from) = (State::Ahead, socket);
+            }
+        }
+    }
+
+    /// Who is to be told that what it announced takes long, and of which ref.
+    pub(super) fn take_late(&mut self, now: Instant) -> Vec<(Socket, Ref)> {
+        let is_late = |entry: &&mut Entry| entry.tell_at.is_some_and(|at| at <= now);
+        let mut late = Vec::new();
+        for entry in self.entries.iter_mut().filter(is_late) {
+            entry.tell_at = None;
+            late.push((entry.from, Ref::clone(entry.payload.reference())));
+        }
+        late
+    }
+
+    /// When something is next due.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let parked = self.entries.iter().filter(|entry| entry.state == State::Parked);
+        let ask = parked.filter_map(|entry| entry.ahead.front().map(|(at, _)| *at));
+        let late = self.entries.iter().filter_map(|entry| entry.tell_at);
+        ask.chain(late).min()
+    }
+
+    /// Refs whose trees are to be kept.
+    pub(super) fn refs(&self) -> impl Iterator<Item = &Ref> {
+        self.entries.iter().map(Entry::reference)
+    }
+
+    /// The payloads, oldest first.
+    pub(super) fn payloads(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.entries.iter().map(|entry| entry.payload.as_str())
+    }
+}

@@ -1,0 +1,234 @@
+//! Refs whose trees are still on their way: nobody is told of one before it is here.
+
+use serde_json::{Value, json};
+
+use super::forest::{Folder, Forest};
+use super::harness::{Name, Shard};
+use super::rpc::{ROUTE, by_hash, serve, serve_blob, shard};
+use crate::codec::rljson::Hash;
+use crate::protocol::fake_storage::Disk;
+use crate::protocol::rljson::Config;
+use crate::protocol::rljson::hub::{ASK_AFTER, COMING_MAX, TELL_AFTER};
+
+/// The refs that a client was told, by whatever event.
+fn told(shard: &mut Shard, name: Name) -> Vec<String> {
+    let events = shard.events(name).into_iter();
+    let refs = events.filter(|(event, _)| event == ROUTE || event.ends_with(":bootstrap"));
+    refs.map(|(_, payload)| payload["r"].as_str().unwrap().to_owned()).collect()
+}
+
+fn acks(shard: &mut Shard, name: Name) -> Vec<Value> {
+    let events = shard.events(name).into_iter();
+    events.filter(|(event, _)| event.ends_with(":ack")).map(|(_, payload)| payload).collect()
+}
+
+fn planted(forest: &mut Forest, files: &[(&str, u32, u32)]) -> Hash {
+    forest.plant(&Folder::of(files))
+}
+
+/// Has a client answer for rows, and leave requests for blobs alone: those.
+fn serve_rows_only(shard: &mut Shard, name: Name, forest: &Forest) -> usize {
+    let mut blobs = 0;
+    loop {
+        let asked = shard.asked(name);
+        if asked.is_empty() {
+            return blobs;
+        }
+        for request in asked {
+            if request.name == "getBlob" {
+                blobs += 1;
+                continue;
+            }
+            let hash = request.args[0]["where"]["_hash"].as_str().and_then(Hash::new);
+            let rows: Vec<&str> = hash.and_then(|hash| forest.row(&hash)).into_iter().collect();
+            shard.reply(name, request.ack, &[super::rpc::table_of(&rows), Value::Null]);
+        }
+    }
+}
+
+/// Milliseconds after which a client that came is asked for what is parked.
+const ASKED_MS: u64 = ASK_AFTER.as_millis() as u64;
+
+#[test]
+fn others_are_told_of_a_tree_when_all_of_it_is_here() {
+    let mut shard = shard();
+    let [one, two] = [(); 2].map(|()| shard.connect());
+    let mut forest = Forest::default();
+    let root = planted(&mut forest, &[("a", 1, 1), ("d/b", 2, 1)]);
+    shard.announce(one, ROUTE, "one", root.as_str());
+    assert_eq!(serve_rows_only(&mut shard, one, &forest), 2, "both blobs");
+    assert_eq!(told(&mut shard, two), [""; 0]);
+    let forest_of = |content: u32| {
+        let mut forest = Forest::default();
+        planted(&mut forest, &[("f", content, 1)]);
+        forest
+    };
+    // Asked again, as the first requests were never answered.
+    shard.pass(16_000);
+    let asked = shard.asked(one);
+    assert!(!asked.is_empty());
+    for request in asked {
+        serve_blob(&mut shard, one, &request, &forest_of(1));
+    }
+    assert_eq!(told(&mut shard, two), [""; 0]);
+    shard.pass(16_000);
+    serve(&mut shard, one, &forest);
+    assert_eq!(told(&mut shard, two), [root.as_str()]);
+}
+
+#[test]
+fn who_goes_in_the_middle_of_it_leaves_nobody_waiting() {
+    let mut shard = shard();
+    let [one, two, three] = [(); 3].map(|()| shard.connect());
+    let (mut ours, mut forest) = (Forest::default(), Forest::default());
+    let known = planted(&mut ours, &[("a", 1, 1)]);
+    shard.announce(two, ROUTE, "two", known.as_str());
+    serve(&mut shard, two, &ours);
+    shard.pass(60_000);
+    let large = planted(&mut forest, &[("large", 2, 2)]);
+    shard.announce(one, ROUTE, "one", large.as_str());
+    serve_rows_only(&mut shard, one, &forest);
+    shard.end(one);
+    let next = planted(&mut ours, &[("a", 3, 3)]);
+    shard.announce(two, ROUTE, "two", next.as_str());
+    serve(&mut shard, two, &ours);
+    assert_eq!(told(&mut shard, three).pop().as_deref(), Some(next.as_str()));
+    // Whoever comes back with it brings it in, before it is told anything that it would put in its
+    // place.
+    let stranger = shard.connect();
+    let back = shard.connect();
+    shard.pass(ASKED_MS);
+    serve(&mut shard, stranger, &Forest::default());
+    assert_eq!(told(&mut shard, back), [""; 0]);
+    for _ in 0..3 {
+        serve(&mut shard, back, &forest);
+        serve(&mut shard, two, &Forest::default());
+    }
+    let merged = told(&mut shard, three).pop().expect("is told of what both have");
+    assert_ne!(merged, next.as_str());
+    assert_eq!(told(&mut shard, back), [&*merged]);
+    let root = shard.ask(two, "readRows", &[by_hash(&Hash::new(&merged).unwrap())]);
+    assert_eq!(root[0]["sharedTree"]["_data"][0]["children"].as_array().unwrap().len(), 2);
+    shard.pass(10_000);
+    assert_eq!(told(&mut shard, stranger).pop(), Some(merged));
+}
+
+#[test]
+fn what_was_on_its_way_at_a_crash_is_asked_for_after_it() {
+    for is_stored in [false, true] {
+        let mut shard = Shard::durable(Config::default());
+        let one = shard.connect();
+        let mut forest = Forest::default();
+        let known = planted(&mut forest, &[("a", 1, 1)]);
+        shard.announce(one, ROUTE, "one", known.as_str());
+        serve(&mut shard, one, &forest);
+        let large = planted(&mut forest, &[("a", 1, 1), ("large", 2, 2)]);
+        shard.announce(one, ROUTE, "one", large.as_str());
+        serve_rows_only(&mut shard, one, &forest);
+        if is_stored {
+            shard.checkpoint();
+        }
+        let mut next = match is_stored {
+            false => shard.crashed(Disk::new(), shard.recorded()),
+            true => shard.crashed(shard.storage.disk.clone(), Default::default()),
+        };
+        next.storage.blobs = shard.storage.blobs.clone();
+        let [back, other] = [(); 2].map(|()| next.connect());
+        next.pass(ASKED_MS);
+        serve(&mut next, back, &forest);
+        assert_eq!(told(&mut next, other), [large.as_str()], "stored: {is_stored}");
+        assert_eq!(told(&mut next, back), [""; 0], "it has it");
+        // That is all that was left.
+        let mut third = next.crashed(Disk::new(), next.recorded());
+        let late = third.connect();
+        third.pass(ASKED_MS);
+        assert_eq!(third.asked(late), []);
+        third.pass(1_000);
+        serve(&mut third, late, &Forest::default());
+        assert_eq!(told(&mut third, late), [large.as_str()]);
+    }
+}
+
+#[test]
+fn what_nothing_came_of_is_not_asked_for_after_a_crash() {
+    let mut shard = Shard::durable(Config::default());
+    let one = shard.connect();
+    let mut forest = Forest::default();
+    let broken = planted(&mut forest, &[("a", 1, 1)]);
+    shard.announce(one, ROUTE, "one", broken.as_str());
+    forest.blobs.clear();
+    serve(&mut shard, one, &forest);
+    let ack = json!({ "r": broken.as_str(), "ok": false, "receivedBy": 0, "totalClients": 0 });
+    assert_eq!(acks(&mut shard, one), [ack]);
+    let mut next = shard.crashed(Disk::new(), shard.recorded());
+    let late = next.connect();
+    next.pass(10_000);
+    assert_eq!((next.asked(late), told(&mut next, late)), (vec![], vec![]));
+}
+
+#[test]
+fn a_newer_tree_that_is_here_sooner_is_taken_up_alone() {
+    let mut shard = shard();
+    let [one, two] = [(); 2].map(|()| shard.connect());
+    let mut forest = Forest::default();
+    let large = planted(&mut forest, &[("large", 1, 1)]);
+    shard.announce(one, ROUTE, "one", large.as_str());
+    serve_rows_only(&mut shard, one, &forest);
+    let small = planted(&mut forest, &[("small", 2, 2)]);
+    shard.announce(one, ROUTE, "one", small.as_str());
+    serve(&mut shard, one, &forest);
+    assert_eq!(told(&mut shard, two), [small.as_str()]);
+    let acks: Vec<Value> = acks(&mut shard, one);
+    assert_eq!((&acks[0]["r"], &acks[0]["ok"]), (&json!(large.as_str()), &json!(true)));
+}
+
+#[test]
+fn who_waits_for_an_acknowledgement_is_told_before_it_gives_up() {
+    let mut shard = shard();
+    let [one, two] = [(); 2].map(|()| shard.connect());
+    let mut forest = Forest::default();
+    let root = planted(&mut forest, &[("a", 1, 1)]);
+    shard.announce(one, ROUTE, "one", root.as_str());
+    serve_rows_only(&mut shard, one, &forest);
+    shard.pass(TELL_AFTER.as_millis() as u64);
+    let late = json!({ "r": root.as_str(), "ok": false, "receivedBy": 0, "totalClients": 0 });
+    assert_eq!(acks(&mut shard, one), [late]);
+    shard.pass(8_000);
+    serve(&mut shard, one, &forest);
+    shard.say(two, "/sharedTree:ack:client", json!({ "r": root.as_str() }));
+    assert_eq!(acks(&mut shard, one).pop().unwrap()["ok"], true);
+}
+
+#[test]
+fn no_more_are_on_their_way_than_may_be() {
+    let mut shard = shard();
+    let one = shard.connect();
+    for number in 0..COMING_MAX as u32 + 10 {
+        let mut forest = Forest::default();
+        let root = planted(&mut forest, &[("a", number, 1)]);
+        shard.announce(one, ROUTE, &format!("run{number}"), root.as_str());
+        shard.pass(50);
+    }
+    let refused = acks(&mut shard, one);
+    assert!(refused.iter().filter(|ack| ack["ok"] == false).count() >= 10);
+}
+
+#[test]
+fn who_comes_back_with_the_latest_tree_is_not_told_to_put_it_in_place() {
+    let mut shard = shard();
+    let one = shard.connect();
+    let mut forest = Forest::default();
+    let root = planted(&mut forest, &[("a", 1, 1)]);
+    shard.announce(one, ROUTE, "one", root.as_str());
+    serve(&mut shard, one, &forest);
+    shard.end(one);
+    let [back, fresh, deaf] = [(); 3].map(|()| shard.connect());
+    shard.pass(900);
+    serve(&mut shard, back, &forest);
+    serve(&mut shard, fresh, &Forest::default());
+    assert_eq!(told(&mut shard, fresh), [root.as_str()]);
+    shard.pass(20_000);
+    serve(&mut shard, back, &forest);
+    assert_eq!(told(&mut shard, back), [""; 0]);
+    assert!(told(&mut shard, deaf).contains(&root.to_string()), "who answers nothing is told");
+}
