@@ -41,6 +41,7 @@ ulimit -Sn "$(ulimit -Hn)" # the servers inherit it
 lockstep_command=("$lockstep" --shards 1 --port 0)
 case $protocol in
   socketio) lockstep_command+=(--as comutiny --comutiny-messages-per-second-max 1000000) ;;
+  rljson) lockstep_command+=(--rljson-messages-per-second-max 1000000 --rljson-refs-per-second-max 100000) ;;
   *) lockstep_command+=("--$protocol-messages-per-second-max" 1000000) ;;
 esac
 
