@@ -129,6 +129,7 @@ fn defaults_are_safe_and_as_documented() {
     assert_eq!((rljson.gap_fill, rljson.allow_writes), (own.gap_fill, false));
     assert_eq!((&rljson.token, &rljson.read_token), (&None, &None));
     assert!(rljson.origins.is_empty() && rljson.read_only_routes.is_empty());
+    assert!(rljson.grants.is_empty());
     assert_eq!(settings.gallery.rooms_max, 1_000);
     assert_eq!(settings.gallery.users_max_default, 50);
     assert_eq!(settings.gallery.message_bytes_max, 1 << 20);
@@ -208,6 +209,7 @@ fn every_setting_can_come_from_its_variable() {
         ("gallery-api-key" | "gallery-role-secret" | "yjs-write-token", _) => "abc",
         ("yjs-read-token", _) => "",
         ("rljson-token" | "rljson-read-token" | "rljson-read-only", _) => "abc",
+        ("rljson-grant", _) => "folder:read=abc",
         ("rljson-blob-bytes-max", _) => "1GiB",
         (_, list::Default::Is(text)) => text,
         (flag, list::Default::Told(_)) => panic!("give {flag} a value in this test"),

@@ -2,9 +2,9 @@
 
 use super::{Default, GIB, Group, KIB, Setting, Takes, plain, secret};
 use crate::cli::values::{Complaint, bytes, number, switch, unknown};
-use crate::protocol::rljson::Pace;
 use crate::protocol::rljson::merge::Conflicts;
 use crate::protocol::rljson::route::GapFill;
+use crate::protocol::rljson::{Grant, Pace};
 
 const MIB: u64 = 1 << 20;
 /// Most blobs on disk, in bytes.
@@ -168,6 +168,23 @@ pub(super) static SETTINGS: &[Setting] = &[
         doc: "What clients may show instead, to follow only: their refs are refused",
         apply: |draft, text| {
             draft.settings.rljson.read_token = Some(secret(text)?);
+            Ok(())
+        },
+    },
+    Setting {
+        flag: "rljson-grant",
+        short: None,
+        group: Group::Rljson,
+        takes: Takes::Many("ROUTE:RIGHT=SECRET"),
+        originals: &[],
+        default: Default::Told("none"),
+        doc: "What clients may show instead, to be on one route only; RIGHT is read or write",
+        apply: |draft, text| {
+            let grant = secret(text)?.parse::<Grant>();
+            draft.settings.rljson.grants.push(grant.map_err(|_| {
+                let remedy = "give ROUTE:read=SECRET or ROUTE:write=SECRET, as folder:read=abc";
+                Complaint::new("the grant cannot be used", remedy)
+            })?);
             Ok(())
         },
     },

@@ -48,6 +48,38 @@ impl Pace {
     }
 }
 
+/// What opens a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// With its slash.
+    pub route: Box<str>,
+    /// Whether refs may be announced there, too.
+    pub write: bool,
+    /// What a client has to show.
+    pub secret: String,
+}
+
+/// A grant that is not of the form `ROUTE:read=SECRET` or `ROUTE:write=SECRET`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not ROUTE:read=SECRET or ROUTE:write=SECRET")]
+pub struct GrantError;
+
+impl std::str::FromStr for Grant {
+    type Err = GrantError;
+
+    fn from_str(text: &str) -> Result<Self, GrantError> {
+        let (what, secret) = text.split_once('=').ok_or(GrantError)?;
+        let (route, right) = what.rsplit_once(':').ok_or(GrantError)?;
+        let write = match right {
+            "read" => false,
+            "write" => true,
+            _ => return Err(GrantError),
+        };
+        let route = hub::route_name(route).filter(|_| !secret.is_empty()).ok_or(GrantError)?;
+        Ok(Self { route, write, secret: secret.to_owned() })
+    }
+}
+
 /// Settings.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -75,6 +107,8 @@ pub struct Config {
     pub token: Option<String>,
     /// What they may show instead, to follow only.
     pub read_token: Option<String>,
+    /// What they may show instead, to be on some routes only.
+    pub grants: Vec<Grant>,
     /// Routes that nobody may announce on, with or without their slash.
     pub read_only_routes: Vec<String>,
     /// Origins of pages that may talk to the hub; all, if there is none.
@@ -100,6 +134,7 @@ impl Default for Config {
             gap_fill: route::GapFill::default(),
             token: None,
             read_token: None,
+            grants: Vec::new(),
             read_only_routes: Vec::new(),
             origins: Vec::new(),
             store_delay_ms: 60_000,

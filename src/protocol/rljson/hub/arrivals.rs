@@ -1,6 +1,6 @@
 //! How a ref comes to be taken up: its tree is fetched ([`super::fill`]), then its route takes it in.
 
-use super::coming::{Pushed, SILENT_WITHIN, State};
+use super::coming::{NOBODY, Pushed, SILENT_WITHIN, State};
 use super::fill::{FillId, Lost};
 use super::lanes::LaneId;
 use super::{Hub, WALK_ROWS_MAX};
@@ -59,10 +59,16 @@ impl Hub {
         let Some(lane) = self.lanes.get_mut(id) else { return };
         let Some(entry) = lane.coming.get_mut(number) else { return };
         if entry.is_orphan || !self.peers.contains_key(&entry.from) {
-            lane.coming.park(number);
+            let asked = entry.from;
+            if why.is_late {
+                lane.coming.skip(asked);
+            }
+            if let Some(given_up) = lane.coming.park(number) {
+                lane.route.refuse_ref(NOBODY, given_up);
+            }
             lane.coming.ask_next(io.at());
         } else if why.is_late && entry.at + SILENT_WITHIN > io.at() {
-            entry.state = State::Ahead;
+            (entry.state, entry.tries) = (State::Ahead, entry.tries + 1);
         } else if !why.is_tree {
             // Nobody but its clients knows what it names.
             return self.held((id, number), io);

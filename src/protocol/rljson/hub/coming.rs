@@ -14,13 +14,19 @@ use crate::protocol::socketio::Socket;
 use crate::session::{Instant, MemberId};
 
 /// Refs of a route that may be on their way; beyond it they are refused.
-pub(in crate::protocol::rljson) const COMING_MAX: usize = 256;
+pub(super) const COMING_MAX: usize = 1024;
 /// Bytes of their payloads, the first not counted.
-pub(super) const COMING_BYTES_MAX: usize = 1 << 20;
+pub(super) const COMING_BYTES_MAX: usize = 4 << 20;
+/// Refs of one client that may be on their way; beyond it they are refused.
+pub(in crate::protocol::rljson) const COMING_OF_CLIENT_MAX: usize = 16;
 /// Refs of one run that may be on their way; a further one takes the place of the newest.
 pub(super) const COMING_OF_RUN_MAX: usize = 4;
+/// Refs of a route that may be parked; beyond it the oldest is given up.
+pub(in crate::protocol::rljson) const PARKED_MAX: usize = 64;
 /// Trees of a route that are fetched at once.
-pub(super) const FILLS_MAX: usize = 4;
+pub(super) const FILLS_MAX: usize = 16;
+/// Those of them that one client is asked for.
+pub(super) const FILLS_OF_CLIENT_MAX: usize = 2;
 /// From a client's coming to its being asked for what is parked: it may only begin to listen.
 pub(in crate::protocol::rljson) const ASK_AFTER: Duration = Duration::from_millis(500);
 /// Clients that are to be asked for what is parked, one after another.
@@ -34,7 +40,7 @@ pub(in crate::protocol::rljson) const TELL_AFTER: Duration = Duration::from_secs
 pub(in crate::protocol::rljson) const SILENT_WITHIN: Duration = Duration::from_secs(60);
 
 /// Who announced what nobody there has announced.
-const NOBODY: Socket = Socket { member: MemberId(u32::MAX), namespace: 0 };
+pub(super) const NOBODY: Socket = Socket { member: MemberId(u32::MAX), namespace: 0 };
 
 /// How far a ref is on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +66,8 @@ pub(super) struct Entry {
     pub(super) at: Instant,
     pub(super) state: State,
     pub(super) fill: Option<Fill>,
+    /// How often whoever has it did not answer in time.
+    pub(super) tries: u32,
     /// Clients that came since it was parked, and when each can be asked.
     ahead: VecDeque<(Instant, Socket)>,
     /// When its announcer is told that it takes long.
@@ -113,7 +121,12 @@ impl Coming {
         let may_go = |entry: &Entry| replaces && matches!(entry.state, State::Ahead);
         let newest = newest.filter(|at| may_go(&self.entries[*at]) || count >= COMING_OF_RUN_MAX);
         let len = payload.as_str().len();
-        let is_full = self.entries.len() >= COMING_MAX || self.bytes + len > COMING_BYTES_MAX;
+        // What it is asked for is not its own.
+        let is_own = |entry: &&Entry| entry.from == from && !entry.is_orphan;
+        let of_client = self.entries.iter().filter(is_own).count();
+        let is_full = self.entries.len() >= COMING_MAX
+            || of_client >= COMING_OF_CLIENT_MAX
+            || self.bytes + len > COMING_BYTES_MAX;
         if newest.is_none() && is_full && !self.entries.is_empty() {
             return Pushed::Refused;
         }
@@ -129,6 +142,7 @@ impl Coming {
             at,
             state: if is_tree { State::Ahead } else { State::Held },
             fill: None,
+            tries: 0,
             ahead: VecDeque::new(),
             tell_at: Some(at + TELL_AFTER),
             is_orphan: false,
@@ -141,8 +155,9 @@ impl Coming {
 
     /// What an earlier process knew of.
     pub(super) fn restore(&mut self, payload: Payload) {
-        if let Pushed::Comes(id) = self.push(NOBODY, payload, Instant::default(), false) {
-            self.park(id);
+        match self.push(NOBODY, payload, Instant::default(), false) {
+            Pushed::Comes(id) | Pushed::Replaced(id, _) => drop(self.park(id)),
+            Pushed::Refused => {}
         }
     }
 
@@ -171,16 +186,18 @@ impl Coming {
         Some(entry)
     }
 
-    /// The oldest whose tree is here and that need not wait for an older one of its run: `is_sure`
-    /// tells of what it has all of that. Those are over with it.
+    /// The oldest whose tree is here and that need not wait for an older one of its run that is on its
+    /// way: `is_sure` tells whether it has all of that. Older ones are over with it.
     pub(super) fn next_held(
         &mut self,
         is_sure: impl Fn(&Entry) -> bool,
     ) -> Option<(Entry, Vec<Entry>)> {
         let held = self.entries.iter().enumerate().find(|(place, entry)| {
-            let is_own = |older: &Entry| older.is_of(entry.from, entry.payload.origin());
+            let is_ahead = |older: &Entry| {
+                older.state != State::Parked && older.is_of(entry.from, entry.payload.origin())
+            };
             entry.state == State::Held
-                && (!self.entries.range(..*place).any(is_own) || is_sure(entry))
+                && (!self.entries.range(..*place).any(is_ahead) || is_sure(entry))
         });
         let id = held.map(|(_, entry)| entry.id)?;
         let held = self.remove(id)?;
@@ -191,11 +208,17 @@ impl Coming {
         Some((held, over))
     }
 
-    /// The next whose tree is to be fetched now.
+    /// The next whose tree is to be fetched now: first those that nobody was late with yet.
     pub(super) fn next_fill(&mut self) -> Option<&mut Entry> {
-        let filling = self.entries.iter().filter(|entry| entry.state == State::Filling).count();
-        let next = self.entries.iter_mut().find(|entry| entry.state == State::Ahead);
-        next.filter(|_| filling < FILLS_MAX)
+        let filling = |entry: &&Entry| entry.state == State::Filling;
+        if self.entries.iter().filter(filling).count() >= FILLS_MAX {
+            return None;
+        }
+        let of = |from| self.entries.iter().filter(filling).filter(|it| it.from == from).count();
+        let ahead = self.entries.iter().filter(|entry| entry.state == State::Ahead);
+        let may_go = ahead.filter(|entry| of(entry.from) < FILLS_OF_CLIENT_MAX);
+        let next = may_go.min_by_key(|entry| entry.tries)?.id;
+        self.get_mut(next)
     }
 
     /// A client came to the route: it is to be asked for what is parked.
@@ -207,15 +230,26 @@ impl Coming {
         }
     }
 
-    /// A client is gone: what it announced, or was asked for, is parked. Which refs those are.
-    pub(super) fn leave(&mut self, gone: Socket) -> Vec<u64> {
+    /// A client is gone: what it announced, or was asked for, is parked. Which refs those are, and what
+    /// is given up for them.
+    pub(super) fn leave(&mut self, gone: Socket) -> (Vec<u64>, Vec<Ref>) {
         for entry in &mut self.entries {
             entry.ahead.retain(|(_, socket)| *socket != gone);
         }
         let is_lost = |entry: &&Entry| entry.from == gone && entry.state != State::Held;
         let lost: Vec<u64> = self.entries.iter().filter(is_lost).map(|entry| entry.id).collect();
-        lost.iter().for_each(|id| self.park(*id));
-        lost
+        let given_up = lost.iter().filter_map(|id| self.park(*id)).collect();
+        (lost, given_up)
+    }
+
+    /// A client that was asked for what is parked does not answer: it is not asked for more of that.
+    pub(super) fn skip(&mut self, silent: Socket) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.is_orphan) {
+            entry.ahead.retain(|(_, socket)| *socket != silent);
+            if entry.state == State::Ahead && entry.from == silent {
+                (entry.state, entry.from) = (State::Parked, NOBODY);
+            }
+        }
     }
 
     /// Clients whose trees are not taken into account yet: they are not to put others in their place.
@@ -227,12 +261,15 @@ impl Coming {
         all.filter(|socket| *socket != NOBODY).collect()
     }
 
-    /// Whoever announced a ref, or was asked for it, has not got its tree.
-    pub(super) fn park(&mut self, id: u64) {
-        if let Some(entry) = self.get_mut(id) {
-            (entry.state, entry.from, entry.fill) = (State::Parked, NOBODY, None);
-            (entry.is_orphan, entry.tell_at) = (true, None);
-        }
+    /// Whoever announced a ref, or was asked for it, has not got its tree. What is given up for it.
+    pub(super) fn park(&mut self, id: u64) -> Option<Ref> {
+        let entry = self.get_mut(id)?;
+        (entry.state, entry.from, entry.fill) = (State::Parked, NOBODY, None);
+        (entry.is_orphan, entry.tell_at) = (true, None);
+        let parked = || self.entries.iter().filter(|entry| entry.is_orphan);
+        let oldest =
+            parked().next().map(|entry| entry.id).filter(|_| parked().count() > PARKED_MAX);
+        oldest.and_then(|oldest| self.remove(oldest)).map(|entry| Ref::clone(entry.reference()))
     }
 
     /// Turns to the next clients for what is parked.

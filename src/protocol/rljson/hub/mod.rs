@@ -64,6 +64,7 @@ use crate::session::Instant;
 use crate::session::blobs::{BlobDone, BlobError};
 use crate::session::effects::RecordName;
 use crate::session::journal::Entries;
+pub(super) use access::route_name;
 use answer::Form;
 use fill::FillId;
 use keep::Phase;
@@ -73,7 +74,7 @@ use pulls::Pulls;
 use reads::Group;
 
 #[cfg(test)]
-pub(super) use coming::{ASK_AFTER, COMING_MAX, TELL_AFTER};
+pub(super) use coming::{ASK_AFTER, COMING_OF_CLIENT_MAX, PARKED_MAX, TELL_AFTER};
 #[cfg(test)]
 pub(super) use peers::WAITING_MAX;
 #[cfg(test)]
@@ -162,8 +163,9 @@ impl Hub {
 
     /// A client is there.
     fn welcome(&mut self, socket: Socket, route: Option<&str>, io: &mut Io<'_, '_>) {
-        let named = route.and_then(|route| self.lane(route));
-        if let Some(lane) = named {
+        let Some(peer) = self.peers.get(&socket) else { return };
+        let named = route.filter(|route| peer.rights.may_read(route));
+        if let Some(lane) = named.and_then(|route| self.lane(route)) {
             self.enter(socket, lane, io);
         } else if let Some(only) = self.lanes.only() {
             self.place(socket, only, io.at());
@@ -240,11 +242,11 @@ impl Application for Hub {
         auth: Option<Raw<'_>>,
         io: &mut Io<'_, '_>,
     ) -> Result<(), Refusal> {
-        let may_write = access::may_write(hello, auth, self.config())?;
+        let rights = access::rights(hello, auth, self.config())?;
         let route = access::route(hello, auth);
         self.came += 1;
         self.lingers_until = None;
-        self.peers.insert(socket, Peer::new(self.came, may_write, io.at()));
+        self.peers.insert(socket, Peer::new(self.came, rights, io.at()));
         self.load(io);
         match &mut self.phase {
             Phase::Loading(waiting) => waiting.connect(socket, route),

@@ -3,6 +3,7 @@
 use smallvec::SmallVec;
 use std::time::Duration;
 
+use super::access::Rights;
 use super::lanes::LaneId;
 use super::pulls::Scope;
 use crate::session::Instant;
@@ -34,8 +35,8 @@ pub(super) struct Peer {
     pub(super) lanes: SmallVec<[LaneId; 1]>,
     /// It is on its route for want of another: it has named none.
     pub(super) is_provisional: bool,
-    /// It may announce and write.
-    pub(super) may_write: bool,
+    /// What it may do.
+    pub(super) rights: Rights,
     /// Its requests that wait for others.
     pub(super) waiting: usize,
     pub(super) batches: Batches,
@@ -46,12 +47,12 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(came: u64, may_write: bool, now: Instant) -> Self {
+    pub(super) fn new(came: u64, rights: Rights, now: Instant) -> Self {
         Self {
             came,
             lanes: SmallVec::new(),
             is_provisional: true,
-            may_write,
+            rights,
             waiting: 0,
             batches: Batches::default(),
             is_deaf: false,

@@ -28,6 +28,9 @@ impl Hub {
     pub(super) fn place(&mut self, socket: Socket, lane: LaneId, now: Instant) {
         let Some(peer) = self.peers.get_mut(&socket) else { return };
         let Some(place) = self.lanes.get_mut(lane) else { return };
+        if !peer.rights.may_read(&place.name) {
+            return;
+        }
         peer.lanes.push(lane);
         place.sockets.insert(peer.came, socket);
         place.route.join(socket, now);
@@ -63,7 +66,8 @@ impl Hub {
         if let Some(place) = self.lanes.get_mut(lane) {
             place.leave(came, socket);
             place.route.leave(socket, io.at());
-            let parked = place.coming.leave(socket);
+            let (parked, given_up) = place.coming.leave(socket);
+            given_up.into_iter().for_each(|reference| place.route.refuse_ref(socket, reference));
             place.coming.ask_next(io.at());
             self.pulls.withdraw(|waiter| {
                 parked.iter().any(|number| *waiter == Waiter::Fill((lane, *number)))
@@ -147,7 +151,7 @@ impl Hub {
         let Some(peer) = self.peers.get_mut(&socket) else { return false };
         is_open
             && !is_read_only
-            && peer.may_write
+            && peer.rights.may_announce(name)
             && peer.may_announce(io.at(), refs_per_second_max)
     }
 

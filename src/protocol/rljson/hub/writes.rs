@@ -85,7 +85,7 @@ impl Hub {
         ask: Ask<'_>,
         io: &mut Io<'_, '_>,
     ) {
-        let may_write = self.peers.get(&who.0).is_some_and(|peer| peer.may_write);
+        let may_write = self.peers.get(&who.0).is_some_and(|peer| peer.rights.may_write());
         if !self.config().allow_writes || !may_write {
             return answer::refuse(io, who, form, REFUSED);
         }

@@ -1,5 +1,7 @@
 //! Refs whose trees are still on their way: nobody is told of one before it is here.
 
+use std::ops::Range;
+
 use serde_json::{Value, json};
 
 use super::forest::{Folder, Forest};
@@ -8,7 +10,7 @@ use super::rpc::{ROUTE, by_hash, serve, serve_blob, shard};
 use crate::codec::rljson::Hash;
 use crate::protocol::fake_storage::Disk;
 use crate::protocol::rljson::Config;
-use crate::protocol::rljson::hub::{ASK_AFTER, COMING_MAX, TELL_AFTER};
+use crate::protocol::rljson::hub::{ASK_AFTER, COMING_OF_CLIENT_MAX, PARKED_MAX, TELL_AFTER};
 
 /// The refs that a client was told, by whatever event.
 fn told(shard: &mut Shard, name: Name) -> Vec<String> {
@@ -183,6 +185,36 @@ fn a_newer_tree_that_is_here_sooner_is_taken_up_alone() {
 }
 
 #[test]
+fn what_is_parked_keeps_nothing_back_that_came_after_it() {
+    let mut shard = shard();
+    let [one, two] = [(); 2].map(|()| shard.connect());
+    let mut ours = Forest::default();
+    let known = planted(&mut ours, &[("a", 1, 1)]);
+    shard.announce(two, ROUTE, "two", known.as_str());
+    serve(&mut shard, two, &ours);
+    let mut forest = Forest::default();
+    let lost = planted(&mut forest, &[("lost", 2, 2)]);
+    shard.announce(one, ROUTE, "one", lost.as_str());
+    shard.end(one);
+    let back = shard.connect();
+    // It may have put this in place: what it announces next need not have all that is parked.
+    shard.ask(back, "readRows", &[by_hash(&known)]);
+    let next = planted(&mut forest, &[("next", 3, 3)]);
+    shard.announce(back, ROUTE, "one", next.as_str());
+    // It answers for that, and for nothing else.
+    forest.rows.remove(&lost);
+    let _ = told(&mut shard, two);
+    for _ in 0..20 {
+        serve(&mut shard, back, &forest);
+        serve(&mut shard, two, &ours);
+        shard.pass(1_000);
+    }
+    let last = told(&mut shard, two).pop().expect("is told of what came later");
+    let root = shard.ask(two, "readRows", &[by_hash(&Hash::new(&last).unwrap())]);
+    assert_eq!(root[0]["sharedTree"]["_data"][0]["children"].as_array().unwrap().len(), 2);
+}
+
+#[test]
 fn who_waits_for_an_acknowledgement_is_told_before_it_gives_up() {
     let mut shard = shard();
     let [one, two] = [(); 2].map(|()| shard.connect());
@@ -199,18 +231,62 @@ fn who_waits_for_an_acknowledgement_is_told_before_it_gives_up() {
     assert_eq!(acks(&mut shard, one).pop().unwrap()["ok"], true);
 }
 
-#[test]
-fn no_more_are_on_their_way_than_may_be() {
-    let mut shard = shard();
-    let one = shard.connect();
-    for number in 0..COMING_MAX as u32 + 10 {
+/// A client announces trees that it never gives away, each as another run.
+fn announce_many(shard: &mut Shard, name: Name, numbers: Range<u32>) -> Vec<Hash> {
+    let announce = |number: u32| {
         let mut forest = Forest::default();
         let root = planted(&mut forest, &[("a", number, 1)]);
-        shard.announce(one, ROUTE, &format!("run{number}"), root.as_str());
+        shard.announce(name, ROUTE, &format!("run{number}"), root.as_str());
         shard.pass(50);
-    }
+        root
+    };
+    numbers.map(announce).collect()
+}
+
+#[test]
+fn who_gives_nothing_away_delays_nobody_else() {
+    let mut shard = shard();
+    let [one, two, three] = [(); 3].map(|()| shard.connect());
+    let most = COMING_OF_CLIENT_MAX as u32;
+    announce_many(&mut shard, one, 0..most + 10);
     let refused = acks(&mut shard, one);
-    assert!(refused.iter().filter(|ack| ack["ok"] == false).count() >= 10);
+    assert_eq!(refused.iter().filter(|ack| ack["ok"] == false).count(), 10);
+    let mut forest = Forest::default();
+    let root = planted(&mut forest, &[("b", 1, 1)]);
+    shard.announce(two, ROUTE, "two", root.as_str());
+    serve(&mut shard, two, &forest);
+    assert_eq!(told(&mut shard, three), [root.as_str()]);
+}
+
+#[test]
+fn so_much_is_parked_and_the_oldest_is_given_up() {
+    let mut shard = Shard::durable(Config::default());
+    let anchor = shard.connect();
+    let mut roots = Vec::new();
+    let most = COMING_OF_CLIENT_MAX as u32;
+    for client in 0..PARKED_MAX as u32 / most + 1 {
+        let one = shard.connect();
+        roots.extend(announce_many(&mut shard, one, client * most..(client + 1) * most));
+        shard.end(one);
+    }
+    let _ = told(&mut shard, anchor);
+    let mut next = shard.crashed(Disk::new(), shard.recorded());
+    let back = next.connect();
+    next.pass(ASKED_MS);
+    // As many as are asked for at once, one after another.
+    let mut asked = 0;
+    loop {
+        let requests = next.asked(back);
+        if requests.is_empty() {
+            break;
+        }
+        for request in requests {
+            asked += 1;
+            next.reply(back, request.ack, &[super::rpc::table_of(&[]), Value::Null]);
+        }
+    }
+    assert_eq!(asked, PARKED_MAX);
+    assert!(roots.len() > PARKED_MAX);
 }
 
 #[test]

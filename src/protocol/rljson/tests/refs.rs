@@ -136,6 +136,36 @@ fn refs_that_may_not_be_announced_are_refused_at_once() {
 }
 
 #[test]
+fn a_token_for_one_route_opens_no_other() {
+    let grant = |text: &str| text.parse().expect("a grant");
+    let grants = vec![grant("a:write=x"), grant("b:read=y"), grant("b:write=z")];
+    let mut shard = Shard::new(Config { grants, ..Config::default() });
+    assert_eq!(shard.try_connect("/?token=w", ""), Err("unauthorized".to_owned()));
+    let [of_a, reads_b, writes_b] =
+        ["x", "y", "z"].map(|token| shard.connect_with(&format!("/?route=a&token={token}"), ""));
+    let refused = json!({ "r": "r1", "ok": false, "receivedBy": 0, "totalClients": 0 });
+    for name in [reads_b, writes_b] {
+        shard.announce(name, "/a", "b", "r1");
+        assert_eq!(shard.events(name), [event("/a:ack", refused.clone())]);
+    }
+    shard.announce(of_a, "/a", "a", "r1");
+    shard.announce(of_a, "/b", "a", "r1");
+    let ack = json!({ "r": "r1", "ok": true, "receivedBy": 0, "totalClients": 0 });
+    assert_eq!(shard.events(of_a), [event("/a:ack", ack), event("/b:ack", refused.clone())]);
+    shard.pass(10_000);
+    assert_eq!(shard.events(reads_b), [], "though there is no other route");
+    shard.say(reads_b, "/a:gapfill:req", json!({ "route": "/a", "afterSeq": 0 }));
+    assert_eq!(shard.events(reads_b)[0].1["refs"], json!([]));
+    shard.end(reads_b);
+    let reads_b = shard.connect_with("/?route=b&token=y", "");
+    shard.announce(reads_b, "/b", "b", "r1");
+    assert_eq!(shard.events(reads_b), [event("/b:ack", refused)]);
+    shard.announce(writes_b, "/b", "c", "r2");
+    assert_eq!(shard.events(reads_b).len(), 1);
+    assert_eq!(shard.events(of_a), []);
+}
+
+#[test]
 fn a_flood_of_refs_is_cut() {
     let mut shard = shard();
     let [one, two] = [(); 2].map(|()| shard.connect());
