@@ -8,6 +8,8 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::fill::Fill;
 use crate::protocol::rljson::route::{Payload, Ref, root_of};
 use crate::protocol::socketio::Socket;
@@ -210,11 +212,12 @@ impl Coming {
 
     /// The next whose tree is to be fetched now: first those that nobody was late with yet.
     pub(super) fn next_fill(&mut self) -> Option<&mut Entry> {
-        let filling = |entry: &&Entry| entry.state == State::Filling;
-        if self.entries.iter().filter(filling).count() >= FILLS_MAX {
+        let filling = self.entries.iter().filter(|entry| entry.state == State::Filling);
+        let asked: SmallVec<[Socket; FILLS_MAX]> = filling.map(|entry| entry.from).collect();
+        if asked.len() >= FILLS_MAX {
             return None;
         }
-        let of = |from| self.entries.iter().filter(filling).filter(|it| it.from == from).count();
+        let of = |from| asked.iter().filter(|socket| **socket == from).count();
         let ahead = self.entries.iter().filter(|entry| entry.state == State::Ahead);
         let may_go = ahead.filter(|entry| of(entry.from) < FILLS_OF_CLIENT_MAX);
         let next = may_go.min_by_key(|entry| entry.tries)?.id;
@@ -254,10 +257,10 @@ impl Coming {
 
     /// Clients whose trees are not taken into account yet: they are not to put others in their place.
     pub(super) fn sockets(&self) -> BTreeSet<Socket> {
-        let ahead =
-            |entry: &Entry| entry.ahead.iter().map(|(_, socket)| *socket).collect::<Vec<_>>();
-        let all =
-            self.entries.iter().flat_map(|entry| ahead(entry).into_iter().chain([entry.from]));
+        let all = self.entries.iter().flat_map(|entry| {
+            let ahead = entry.ahead.iter().map(|(_, socket)| *socket);
+            ahead.chain([entry.from])
+        });
         all.filter(|socket| *socket != NOBODY).collect()
     }
 

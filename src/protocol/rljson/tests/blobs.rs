@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::forest::{File, Folder, Forest};
-use super::harness::{Name, Request, Shard};
-use super::rpc::{ROUTE, serve, serve_blob, shard, table_of};
+use super::harness::{Name, Shard};
+use super::rpc::{ROUTE, serve, serve_blob, serve_rows, shard};
 use crate::codec::rljson::{Hash, blob_id};
 use crate::session::blobs::BLOB_WRITES_MAX;
 
@@ -38,26 +38,6 @@ fn readers_of_many_blobs_wait_for_a_slow_disk() {
         shard.answer_storage();
     }
     assert_eq!(all, blobs.len(), "each as soon as there is room for it");
-}
-
-/// Answers requests for rows; those for blobs that are left.
-fn serve_rows(shard: &mut Shard, name: Name, forest: &Forest) -> Vec<Request> {
-    let mut blobs = Vec::new();
-    loop {
-        let asked = shard.asked(name);
-        if asked.is_empty() {
-            return blobs;
-        }
-        for request in asked {
-            if request.name == "getBlob" {
-                blobs.push(request);
-                continue;
-            }
-            let hash = request.args[0]["where"]["_hash"].as_str().and_then(Hash::new);
-            let row = hash.and_then(|hash| forest.row(&hash)).expect("a row of the tree");
-            shard.reply(name, request.ack, &[table_of(&[row]), Value::Null]);
-        }
-    }
 }
 
 #[test]

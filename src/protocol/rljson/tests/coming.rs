@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::forest::{Folder, Forest};
 use super::harness::{Name, Shard};
-use super::rpc::{ROUTE, by_hash, serve, serve_blob, shard};
+use super::rpc::{ROUTE, by_hash, serve, serve_blob, serve_rows, shard, table_of};
 use crate::codec::rljson::Hash;
 use crate::protocol::fake_storage::Disk;
 use crate::protocol::rljson::Config;
@@ -28,26 +28,6 @@ fn planted(forest: &mut Forest, files: &[(&str, u32, u32)]) -> Hash {
     forest.plant(&Folder::of(files))
 }
 
-/// Has a client answer for rows, and leave requests for blobs alone: those.
-fn serve_rows_only(shard: &mut Shard, name: Name, forest: &Forest) -> usize {
-    let mut blobs = 0;
-    loop {
-        let asked = shard.asked(name);
-        if asked.is_empty() {
-            return blobs;
-        }
-        for request in asked {
-            if request.name == "getBlob" {
-                blobs += 1;
-                continue;
-            }
-            let hash = request.args[0]["where"]["_hash"].as_str().and_then(Hash::new);
-            let rows: Vec<&str> = hash.and_then(|hash| forest.row(&hash)).into_iter().collect();
-            shard.reply(name, request.ack, &[super::rpc::table_of(&rows), Value::Null]);
-        }
-    }
-}
-
 /// Milliseconds after which a client that came is asked for what is parked.
 const ASKED_MS: u64 = ASK_AFTER.as_millis() as u64;
 
@@ -58,19 +38,16 @@ fn others_are_told_of_a_tree_when_all_of_it_is_here() {
     let mut forest = Forest::default();
     let root = planted(&mut forest, &[("a", 1, 1), ("d/b", 2, 1)]);
     shard.announce(one, ROUTE, "one", root.as_str());
-    assert_eq!(serve_rows_only(&mut shard, one, &forest), 2, "both blobs");
+    assert_eq!(serve_rows(&mut shard, one, &forest).len(), 2, "both blobs");
     assert_eq!(told(&mut shard, two), [""; 0]);
-    let forest_of = |content: u32| {
-        let mut forest = Forest::default();
-        planted(&mut forest, &[("f", content, 1)]);
-        forest
-    };
     // Asked again, as the first requests were never answered.
+    let mut first = Forest::default();
+    planted(&mut first, &[("f", 1, 1)]);
     shard.pass(16_000);
     let asked = shard.asked(one);
     assert!(!asked.is_empty());
     for request in asked {
-        serve_blob(&mut shard, one, &request, &forest_of(1));
+        serve_blob(&mut shard, one, &request, &first);
     }
     assert_eq!(told(&mut shard, two), [""; 0]);
     shard.pass(16_000);
@@ -89,7 +66,7 @@ fn who_goes_in_the_middle_of_it_leaves_nobody_waiting() {
     shard.pass(60_000);
     let large = planted(&mut forest, &[("large", 2, 2)]);
     shard.announce(one, ROUTE, "one", large.as_str());
-    serve_rows_only(&mut shard, one, &forest);
+    serve_rows(&mut shard, one, &forest);
     shard.end(one);
     let next = planted(&mut ours, &[("a", 3, 3)]);
     shard.announce(two, ROUTE, "two", next.as_str());
@@ -126,7 +103,7 @@ fn what_was_on_its_way_at_a_crash_is_asked_for_after_it() {
         serve(&mut shard, one, &forest);
         let large = planted(&mut forest, &[("a", 1, 1), ("large", 2, 2)]);
         shard.announce(one, ROUTE, "one", large.as_str());
-        serve_rows_only(&mut shard, one, &forest);
+        serve_rows(&mut shard, one, &forest);
         if is_stored {
             shard.checkpoint();
         }
@@ -175,7 +152,7 @@ fn a_newer_tree_that_is_here_sooner_is_taken_up_alone() {
     let mut forest = Forest::default();
     let large = planted(&mut forest, &[("large", 1, 1)]);
     shard.announce(one, ROUTE, "one", large.as_str());
-    serve_rows_only(&mut shard, one, &forest);
+    serve_rows(&mut shard, one, &forest);
     let small = planted(&mut forest, &[("small", 2, 2)]);
     shard.announce(one, ROUTE, "one", small.as_str());
     serve(&mut shard, one, &forest);
@@ -221,7 +198,7 @@ fn who_waits_for_an_acknowledgement_is_told_before_it_gives_up() {
     let mut forest = Forest::default();
     let root = planted(&mut forest, &[("a", 1, 1)]);
     shard.announce(one, ROUTE, "one", root.as_str());
-    serve_rows_only(&mut shard, one, &forest);
+    serve_rows(&mut shard, one, &forest);
     shard.pass(TELL_AFTER.as_millis() as u64);
     let late = json!({ "r": root.as_str(), "ok": false, "receivedBy": 0, "totalClients": 0 });
     assert_eq!(acks(&mut shard, one), [late]);
@@ -282,7 +259,7 @@ fn so_much_is_parked_and_the_oldest_is_given_up() {
         }
         for request in requests {
             asked += 1;
-            next.reply(back, request.ack, &[super::rpc::table_of(&[]), Value::Null]);
+            next.reply(back, request.ack, &[table_of(&[]), Value::Null]);
         }
     }
     assert_eq!(asked, PARKED_MAX);

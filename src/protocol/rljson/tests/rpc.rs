@@ -28,6 +28,22 @@ pub(super) fn table_of(rows: &[&str]) -> Value {
 /// A client answers all that it is asked, as one that has these rows and blobs; how many rows it was
 /// asked for.
 pub(super) fn serve(shard: &mut Shard, name: Name, forest: &Forest) -> usize {
+    serve_but(shard, name, forest, |shard, request| serve_blob(shard, name, &request, forest))
+}
+
+/// The same for rows only; the requests for blobs.
+pub(super) fn serve_rows(shard: &mut Shard, name: Name, forest: &Forest) -> Vec<Request> {
+    let mut blobs = Vec::new();
+    serve_but(shard, name, forest, |_, request| blobs.push(request));
+    blobs
+}
+
+fn serve_but(
+    shard: &mut Shard,
+    name: Name,
+    forest: &Forest,
+    mut on_blob: impl FnMut(&mut Shard, Request),
+) -> usize {
     let mut count = 0;
     loop {
         let asked = shard.asked(name);
@@ -35,16 +51,15 @@ pub(super) fn serve(shard: &mut Shard, name: Name, forest: &Forest) -> usize {
             return count;
         }
         for request in asked {
-            if request.name == "readRows" {
-                count += 1;
-                let hash = request.args[0]["where"]["_hash"].as_str().and_then(Hash::new);
-                let row = hash.and_then(|hash| forest.row(&hash));
-                let rows: Vec<&str> = row.into_iter().collect();
-                shard.reply(name, request.ack, &[table_of(&rows), Value::Null]);
-            } else {
+            if request.name != "readRows" {
                 assert_eq!(request.name, "getBlob");
-                serve_blob(shard, name, &request, forest);
+                on_blob(shard, request);
+                continue;
             }
+            count += 1;
+            let hash = request.args[0]["where"]["_hash"].as_str().and_then(Hash::new);
+            let rows: Vec<&str> = hash.and_then(|hash| forest.row(&hash)).into_iter().collect();
+            shard.reply(name, request.ack, &[table_of(&rows), Value::Null]);
         }
     }
 }
