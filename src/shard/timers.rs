@@ -57,6 +57,10 @@ impl<T: Transport> Shard<T> {
         match connection.socket {
             Some(_) => CLOSE_MAX,
             None if self.draining => Duration::ZERO,
+            // What it had on its way when it said so.
+            None if connection.engine.as_ref().is_some_and(|engine| engine.said_goodbye()) => {
+                CLOSE_MAX
+            }
             None => POLL_CLOSE_MAX,
         }
     }

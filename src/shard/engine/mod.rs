@@ -60,6 +60,8 @@ struct Polling {
     posting: Option<Token>,
     /// The WebSocket that it wants to move to, and whether that was probed.
     probing: Option<(Token, bool)>,
+    /// Whether it has ended the session itself, and is there for the last poll only.
+    said_goodbye: bool,
 }
 
 /// How a request is answered.
@@ -282,15 +284,13 @@ impl<T: Transport> Shard<T> {
         }
     }
 
-    /// A client has ended its session.
+    /// A client has ended its session. The poll that it has open, or that is still on its way on
+    /// another connection, is answered (specs: socketio §2).
     fn say_goodbye(&mut self, index: u32) {
-        if self.polling(index).is_none() {
-            return self.close_member(index, GONE);
-        }
-        if let Some(parked) = self.polling(index).and_then(|polling| polling.parked.take()) {
-            self.answer_parked(parked, engineio::NOOP.as_bytes());
-        }
-        self.drop_connection(index);
+        let Some(polling) = self.polling(index) else { return self.close_member(index, GONE) };
+        polling.said_goodbye = true;
+        self.leave(index, GONE.code);
+        self.finish_after_flush(index);
     }
 
     /// A session ends at once: whoever asks for it from now on is told that there is none.
@@ -371,6 +371,11 @@ impl Engine {
     /// Whether its client polls.
     pub(super) fn is_polling(&self) -> bool {
         self.polling.is_some()
+    }
+
+    /// Whether it polls, and has ended the session itself.
+    pub(super) fn said_goodbye(&self) -> bool {
+        self.polling.as_ref().is_some_and(|polling| polling.said_goodbye)
     }
 
     /// Whether a poll waits for its answer.

@@ -135,6 +135,13 @@ impl<T: Transport> Shard<T> {
             return;
         };
         let (Some(parked), probing) = (polling.parked, polling.probing) else { return };
+        if polling.said_goodbye {
+            if let Some(polling) = self.polling(index) {
+                polling.parked = None;
+            }
+            self.answer_parked(parked, engineio::NOOP.as_bytes());
+            return self.drop_connection(index);
+        }
         if self.journaling.holding && waits_for_disk(connection, &self.sessions) {
             return;
         }

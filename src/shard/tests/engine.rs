@@ -352,15 +352,40 @@ fn a_client_may_say_goodbye() {
     let mut world = World::new(Setup::new(TALK));
     let client = Poller::open(&mut world, 0, "/io/room");
     client.poll(&mut world);
-    client.post(&mut world, "1");
+    assert_eq!(client.post(&mut world, "1"), (200, "ok".into()));
     assert_eq!(client.answer(&world).unwrap(), ["6"]);
     assert!(is_empty(&world));
+    assert!(!client.is_known(&mut world));
     let mut socket = world.join("/io/room?EIO=4&transport=websocket");
     socket.send_text("1");
     world.settle();
     let frames = socket.read();
     assert_eq!((frames[0].first, frames[0].payload.len()), (0x88, 0), "without a code");
     assert!(is_empty(&world));
+}
+
+/// A poll and a goodbye that are sent at once may come in either order, on two shards above all.
+#[test]
+fn the_poll_that_a_goodbye_has_overtaken_is_answered_like_one_that_waits() {
+    let mut world = World::new(Setup { shards: 2, ..Setup::new(TALK) });
+    for side in [0, 1] {
+        let client = Poller::open(&mut world, side, "/io/room");
+        assert_eq!(
+            client.post(&mut world, "4reply unheard\u{1e}1\u{1e}4say b"),
+            (200, "ok".into())
+        );
+        assert_eq!(world.count(|counters| counters.members.get()), 0, "it has left at once");
+        assert_eq!(client.post(&mut world, "4say c"), (200, "ok".into()), "and is heard no more");
+        assert_eq!(client.hear(&mut world), ["6"]);
+        assert!(is_empty(&world));
+        assert!(!client.is_known(&mut world));
+    }
+    // It need not ask.
+    let silent = Poller::open(&mut world, 0, "/io/room");
+    silent.post(&mut world, "1");
+    world.pass(ms(2_000));
+    assert!(is_empty(&world));
+    assert!(!silent.is_known(&mut world));
 }
 
 #[test]
