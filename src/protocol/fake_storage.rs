@@ -8,7 +8,7 @@ use crate::codec::journal::{HEADER_BYTES, Key, Kind};
 use crate::session::Effects;
 use crate::session::blobs::{BlobDone, BlobError, BlobRequest};
 use crate::session::effects::RecordName;
-use crate::session::journal::{Batch, Cursor, Entries, Recorder};
+use crate::session::journal::{Batch, Cursor, Entries, Position, Recorder};
 
 /// Records by their names.
 pub(super) type Disk = BTreeMap<String, Vec<u8>>;
@@ -24,6 +24,8 @@ pub(super) struct FakeStorage {
     journal: Option<Batch>,
     key: Key,
     place: Cursor,
+    /// The last entry that is in a base.
+    trimmed: Position,
     /// What all fails with, if it does.
     pub(super) broken: Option<String>,
     answers: VecDeque<Answer>,
@@ -69,6 +71,7 @@ impl FakeStorage {
             journal: durable.then(|| Batch::new(key, usize::from(recovered))),
             key,
             place,
+            trimmed: 0,
             broken: None,
             answers: VecDeque::new(),
         }
@@ -137,6 +140,7 @@ impl FakeStorage {
             && let (Some(batch), Some(covered)) = (&mut self.journal, self.place.covered_by(*store))
         {
             batch.trim(&mut self.place, self.name, covered);
+            self.trimmed = covered;
         }
         Some(answer)
     }
@@ -144,6 +148,15 @@ impl FakeStorage {
     /// Whether the journal has something that no record has.
     pub(super) fn needs_journal(&self) -> bool {
         self.place.oldest_segment().is_some()
+    }
+
+    /// What was recorded and is not in a base that was stored.
+    pub(super) fn remaining(&self) -> Entries {
+        let mut remaining = Entries::default();
+        for (position, body) in self.recorded().after(self.trimmed) {
+            remaining.push(position, body);
+        }
+        remaining
     }
 
     /// All that was recorded so far, whether or not it is stored meanwhile.

@@ -416,6 +416,14 @@ impl<'a> Effects<'a> {
         }
     }
 
+    /// Entries from this position on are needed whatever base is stored; none are again, if there is
+    /// no position.
+    pub fn need_recorded(&mut self, from: Option<journal::Position>) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.cursor.need(from);
+        }
+    }
+
     /// Whether what is recorded is kept.
     pub fn is_recording(&self) -> bool {
         self.recorder.is_some()

@@ -37,6 +37,8 @@ pub struct Cursor {
     held: SmallVec<[(u32, Position); 2]>,
     /// Names the newest store, and what it covers.
     store: (u32, Position),
+    /// The first entry that is needed whatever is stored; 0 for none.
+    needed: Position,
 }
 
 impl Cursor {
@@ -75,9 +77,15 @@ impl Cursor {
         self.store.0
     }
 
-    /// What the store of this number covers, if it is the newest one.
+    /// What the store of this number covers, if it is the newest one, of what is not needed anyhow.
     pub fn covered_by(&self, store: u32) -> Option<Position> {
-        (self.store.0 == store).then_some(self.store.1)
+        let end = self.needed.checked_sub(1).unwrap_or(Position::MAX);
+        (self.store.0 == store).then_some(self.store.1.min(end))
+    }
+
+    /// Entries from this one on are needed whatever is stored; none, without a position.
+    pub fn need(&mut self, from: Option<Position>) {
+        self.needed = from.unwrap_or_default();
     }
 }
 

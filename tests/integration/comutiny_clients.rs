@@ -118,6 +118,12 @@ fn what_was_said_is_there_after_a_crash() {
 }
 
 #[test]
+fn connections_are_recovered_after_a_restart_and_after_a_crash() {
+    restart_with("recovered", &["--comutiny-recovery", "1min"], Server::stop);
+    restart_with("recovered", &["--comutiny-recovery", "1min"], Server::kill);
+}
+
+#[test]
 fn accounts_play_as_whom_they_are() {
     restart_with(
         "accounts",

@@ -5,11 +5,14 @@ use std::fmt;
 use data_encoding::BASE64URL_NOPAD;
 use sha2::{Digest, Sha256};
 
+/// Size of a name, in bytes.
+pub(super) const ID_BYTES: usize = 15;
+
 /// What a client is known by to others in a namespace: on the wire 20 characters of URL-safe base64.
 ///
 /// Unique, and no secret: it tells nothing of the name that Engine.IO knows the connection by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SocketId([u8; 15]);
+pub struct SocketId([u8; ID_BYTES]);
 
 impl SocketId {
     /// The name made of a random number and one that was never used before.
@@ -27,9 +30,19 @@ impl SocketId {
         hash.update(random.to_le_bytes());
         hash.update(number.to_le_bytes());
         hash.update(what);
-        let mut id = [0; 15];
+        let mut id = [0; ID_BYTES];
         id.iter_mut().zip(hash.finalize()).for_each(|(to, from)| *to = from);
         Self(id)
+    }
+
+    /// The name of these bytes, see [`SocketId::as_bytes`].
+    pub(super) fn from_bytes(bytes: [u8; ID_BYTES]) -> Self {
+        Self(bytes)
+    }
+
+    /// What it is made of.
+    pub(super) fn as_bytes(&self) -> &[u8; ID_BYTES] {
+        &self.0
     }
 
     /// As it is on the wire: ASCII that stands in JSON for itself.

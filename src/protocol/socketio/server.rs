@@ -6,7 +6,7 @@ use super::super::{Hello, Loaded, Machine, Message};
 use super::assembly::{Added, Assembly, Said};
 use super::hello::KeptHello;
 use super::id::SocketId;
-use super::recovery::{Back, Recovery};
+use super::recovery::{self, Back, Recovery};
 use super::sockets::{Member, Notice, Sockets};
 use super::{AckId, Application, CLOSE, Event, Io, Socket, Values};
 use crate::codec::json::{Kept, Raw};
@@ -79,6 +79,15 @@ impl<A: Application> Server<A> {
     /// Tells the application what it does not know yet.
     fn settle(&mut self, fx: &mut Effects<'_>) {
         self.sockets.end_event();
+        self.tell_notices(fx);
+        let recovery = self.sockets.recovery.as_mut();
+        if recovery.is_some_and(|recovery| recovery.record(fx)) {
+            self.app.on_checkpoint(&mut Io::new(fx, &mut self.sockets));
+            self.tell_notices(fx);
+        }
+    }
+
+    fn tell_notices(&mut self, fx: &mut Effects<'_>) {
         while let Some(notice) = self.sockets.next_notice() {
             let io = &mut Io::new(fx, &mut self.sockets);
             match notice {
@@ -172,13 +181,14 @@ impl<A: Application> Server<A> {
     /// Tells a client that it is connected; before, what one who is back has missed.
     fn welcome(&mut self, socket: Socket, id: SocketId, back: Option<Back>, fx: &mut Effects<'_>) {
         let head = Head::connect(self.sockets.prefix(socket.namespace));
-        let (id, mut pid) = (id.to_text(), None);
+        let mut pid = None;
         if let Some(recovery) = &mut self.sockets.recovery {
             for packet in back.iter().flat_map(|back| recovery.missed(socket.namespace, *back)) {
                 fx.reply(socket.member, FrameKind::Text, &[packet]);
             }
-            pid = Some(recovery.connect(socket, fx.random, back).to_text());
+            pid = Some(recovery.connect(socket, id, fx.random, back).to_text());
         }
+        let id = id.to_text();
         let between: &[u8] = if pid.is_some() { b"\",\"pid\":\"" } else { b"" };
         let pid = pid.as_ref().map_or(&[][..], |pid| &pid[..]);
         let parts = [head.as_bytes(), b"{\"sid\":\"", &id, between, pid, b"\"}"];
@@ -338,10 +348,17 @@ impl<A: Application> Machine for Server<A> {
     }
 
     fn on_recovered(&mut self, entries: Entries, fx: &mut Effects<'_>) {
-        self.call(fx, |app, io| app.on_recovered(entries, io));
+        let (own, others) = recovery::split(&entries);
+        if let Some(recovery) = &mut self.sockets.recovery {
+            recovery.replay(&own, fx.at());
+        }
+        self.call(fx, |app, io| app.on_recovered(others, io));
     }
 
     fn on_checkpoint(&mut self, fx: &mut Effects<'_>) {
+        if let Some(recovery) = &mut self.sockets.recovery {
+            recovery.renew(fx);
+        }
         self.call(fx, A::on_checkpoint);
     }
 

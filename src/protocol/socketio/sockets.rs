@@ -106,10 +106,8 @@ impl Sockets {
     pub(super) fn leave(&mut self, member: MemberId, now: Instant) {
         while let Some(namespace) = self.members.get(&member).and_then(Member::last_joined) {
             let socket = Socket { member, namespace };
-            if let Some(id) = self.id(socket)
-                && let Some(recovery) = &mut self.recovery
-            {
-                recovery.lose(socket, id, now);
+            if let Some(recovery) = &mut self.recovery {
+                recovery.lose(socket, now);
             }
             self.disconnect(socket);
         }

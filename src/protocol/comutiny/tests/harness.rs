@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -79,8 +80,10 @@ impl Shard {
         let now = Now { at: Instant::default(), wall_ms: EPOCH_MS };
         let open = Open { key: WORLD.to_owned(), now, config: config.clone(), durable };
         let storage = FakeStorage::new(WORLD, durable, disk, &entries, epoch);
+        let within = Duration::from_millis(config.comutiny.recovery_ms);
+        let server = Server::new(World::new(open), 0);
         let mut shard = Self {
-            server: Server::new(World::new(open), 0),
+            server: if within.is_zero() { server } else { server.with_recovery(within) },
             clients: Vec::new(),
             history: History::new(),
             pool: RingPool::default(),
@@ -116,15 +119,21 @@ impl Shard {
     }
 
     pub(super) fn connect_as(&mut self, hello: Hello) -> Name {
+        let name = self.enter(hello);
+        self.send(name, "0");
+        let connected = self.clients[name].inbox.pop_front().expect("is answered");
+        assert!(connected.starts_with("40{\"sid\":\""), "{connected}");
+        name
+    }
+
+    /// A client opens a connection.
+    pub(super) fn enter(&mut self, hello: Hello) -> Name {
         let name = self.clients.len();
         // Used again as soon as it is free, as a shard does.
         let is_free = |member: &MemberId| self.name(*member).is_none();
         let member = (0..).map(MemberId).find(is_free).expect("one is free");
         self.clients.push(Client { member: Some(member), ..Client::default() });
         self.call(|machine, fx| machine.on_enter(member, hello, fx)).expect("enters");
-        self.send(name, "0");
-        let connected = self.clients[name].inbox.pop_front().expect("is answered");
-        assert!(connected.starts_with("40{\"sid\":\""), "{connected}");
         name
     }
 
@@ -271,6 +280,11 @@ impl Shard {
         self.storage.recorded()
     }
 
+    /// What of it the journal still has.
+    pub(super) fn journal(&self) -> Entries {
+        self.storage.remaining()
+    }
+
     fn call<R>(&mut self, act: impl FnOnce(&mut dyn Machine, &mut Effects<'_>) -> R) -> R {
         let result = self.call_once(act);
         if !self.holds_storage {
@@ -292,6 +306,7 @@ impl Shard {
                 .with_recorder(recorder);
         let result = act(&mut self.server, &mut fx);
         self.server.app().invariants();
+        self.server.invariants();
         let closed = self.drain();
         self.flush();
         for name in closed {

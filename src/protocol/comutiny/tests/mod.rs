@@ -7,3 +7,4 @@ mod harness;
 mod keep;
 mod limits;
 mod model;
+mod recovery;

@@ -3,6 +3,11 @@
 //!
 //! Every event that is not volatile and asks for no acknowledgement ends with its offset, which the
 //! client tells when it comes back, besides a secret that it was told when it connected.
+//!
+//! What is kept of this is in the journal, too, so that clients may also come back to the process
+//! after this one (`journal`).
+
+mod journal;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,6 +17,9 @@ use super::id::SocketId;
 use crate::codec::json::Raw;
 use crate::session::map::Map;
 use crate::session::{Instant, MemberId};
+
+use journal::Unrecorded;
+pub(super) use journal::split;
 
 /// Packets that are kept for those who may come back, in bytes; beyond it the oldest goes.
 pub(super) const LOG_BYTES_MAX: usize = 8 << 20;
@@ -40,24 +48,35 @@ pub(super) struct Recovery {
     log_bytes: usize,
     /// Offset of the next packet.
     next: u64,
-    secrets: Map<Socket, SocketId>,
+    /// Offset of the newest packet that is not kept any more.
+    forgotten: u64,
+    /// Those who are connected.
+    present: Map<Socket, Name>,
     /// Those who may come back, in the order they were lost.
     lost: VecDeque<Lost>,
+    unrecorded: Unrecorded,
 }
 
 #[derive(Debug)]
 struct Logged {
+    offset: u64,
     at: Instant,
     namespace: u8,
     audience: Audience,
     payload: Box<[u8]>,
 }
 
-#[derive(Debug)]
-struct Lost {
+/// What a client is called, and what it shows to be called so again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Name {
     secret: SocketId,
     id: SocketId,
     namespace: u8,
+}
+
+#[derive(Debug)]
+struct Lost {
+    name: Name,
     until: Instant,
 }
 
@@ -66,8 +85,8 @@ struct Lost {
 pub(super) struct Back {
     pub(super) id: SocketId,
     secret: SocketId,
-    /// The first offset that it may not have seen.
-    from: u64,
+    /// The newest offset that it has seen.
+    seen: u64,
 }
 
 /// An offset as the last argument of an event: a JSON string.
@@ -88,8 +107,10 @@ impl Recovery {
             log: VecDeque::new(),
             log_bytes: 0,
             next: 1,
-            secrets: Map::default(),
+            forgotten: 0,
+            present: Map::default(),
             lost: VecDeque::new(),
+            unrecorded: Unrecorded::default(),
         }
     }
 
@@ -100,37 +121,57 @@ impl Recovery {
 
     /// Keeps what is said, with its offset in it.
     pub(super) fn keep(&mut self, at: Instant, namespace: u8, audience: Audience, parts: &[&[u8]]) {
+        let (offset, payload) = (self.next, parts.concat().into_boxed_slice());
         self.next += 1;
-        let payload = parts.concat().into_boxed_slice();
-        self.log_bytes += payload.len() + LOGGED_OVERHEAD;
-        self.log.push_back(Logged { at, namespace, audience, payload });
+        self.unrecorded.said += 1;
+        self.push(Logged { offset, at, namespace, audience, payload });
         self.expire(at);
     }
 
+    fn push(&mut self, logged: Logged) {
+        self.log_bytes += logged.payload.len() + LOGGED_OVERHEAD;
+        self.log.push_back(logged);
+    }
+
     /// A client is connected: what it is to tell when it comes back.
-    pub(super) fn connect(&mut self, socket: Socket, random: u64, back: Option<Back>) -> SocketId {
+    pub(super) fn connect(
+        &mut self,
+        socket: Socket,
+        id: SocketId,
+        random: u64,
+        back: Option<Back>,
+    ) -> SocketId {
         let secret = back.map_or_else(|| SocketId::secret(random, self.next), |back| back.secret);
-        self.secrets.insert(socket, secret);
+        let name = Name { secret, id, namespace: socket.namespace };
+        self.present.insert(socket, name);
+        if back.is_none() {
+            self.unrecorded.named.push(name);
+        }
         secret
     }
 
     /// A client's connection was cut.
-    pub(super) fn lose(&mut self, socket: Socket, id: SocketId, now: Instant) {
-        if let Some(secret) = self.secrets.remove(&socket) {
-            let until = now + self.within;
-            self.lost.push_back(Lost { secret, id, namespace: socket.namespace, until });
+    pub(super) fn lose(&mut self, socket: Socket, now: Instant) {
+        if let Some(name) = self.present.remove(&socket) {
+            self.lost.push_back(Lost { name, until: now + self.within });
         }
         self.expire(now);
     }
 
     /// A client has left its namespace, and may not come back.
     pub(super) fn forget(&mut self, socket: Socket) {
-        self.secrets.remove(&socket);
+        let name = self.present.remove(&socket);
+        self.unrecorded.gone.extend(name.map(|name| name.secret));
     }
 
     /// A client has broken the rules, and may not come back.
     pub(super) fn forget_all(&mut self, member: MemberId) {
-        self.secrets.retain(|socket, _| socket.member != member);
+        let gone = &mut self.unrecorded.gone;
+        self.present.retain(|socket, name| {
+            let stays = socket.member != member;
+            gone.extend((!stays).then_some(name.secret));
+            stays
+        });
     }
 
     /// Whom a client says it was, if it is in time and all it has missed is there.
@@ -149,22 +190,22 @@ impl Recovery {
                 offset = value.to_string_value();
             }
         }
-        let (secret, offset) = (secret?, offset?.parse::<u64>().ok()?);
-        let from = offset.checked_add(1)?;
-        if !(self.first()..=self.next).contains(&from) {
-            return None;
-        }
+        let (secret, seen) = (secret?, offset?.parse::<u64>().ok()?);
+        // Of a process that was not the last it may have seen what nobody knows of.
+        let is_known = seen == self.forgotten
+            || self.log.binary_search_by_key(&seen, |logged| logged.offset).is_ok();
         let is_it = |lost: &Lost| {
-            lost.namespace == namespace
-                && crate::protocol::is_same_secret(&lost.secret.to_string(), &secret)
+            lost.name.namespace == namespace
+                && crate::protocol::is_same_secret(&lost.name.secret.to_string(), &secret)
         };
-        let lost = self.lost.remove(self.lost.iter().position(is_it)?)?;
-        Some(Back { id: lost.id, secret: lost.secret, from })
+        let place = self.lost.iter().position(is_it).filter(|_| is_known)?;
+        let Name { id, secret, .. } = self.lost.remove(place)?.name;
+        Some(Back { id, secret, seen })
     }
 
     /// What one who has come back has missed, in order.
     pub(super) fn missed(&self, namespace: u8, back: Back) -> impl Iterator<Item = &[u8]> {
-        let skipped = back.from.saturating_sub(self.first()) as usize;
+        let skipped = self.log.partition_point(|logged| logged.offset <= back.seen);
         let is_for_it = move |logged: &&Logged| {
             logged.namespace == namespace
                 && match &logged.audience {
@@ -178,25 +219,22 @@ impl Recovery {
 
     /// Forgets what is of no use any more.
     pub(super) fn expire(&mut self, now: Instant) {
-        while self.lost.front().is_some_and(|lost| lost.until <= now) || self.lost.len() > LOST_MAX
-        {
-            self.lost.pop_front();
+        let is_late = |lost: &Lost| lost.until <= now;
+        while self.lost.len() > LOST_MAX || self.lost.front().is_some_and(is_late) {
+            let Some(lost) = self.lost.pop_front() else { break };
+            self.unrecorded.gone.push(lost.name.secret);
         }
         let is_old = |logged: &Logged| logged.at + self.within <= now;
         while self.log_bytes > LOG_BYTES_MAX || self.log.front().is_some_and(is_old) {
             let Some(logged) = self.log.pop_front() else { break };
             self.log_bytes -= logged.payload.len() + LOGGED_OVERHEAD;
+            self.forgotten = logged.offset;
         }
     }
 
     /// When somebody who is lost may not come back any more.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.lost.front().map(|lost| lost.until)
-    }
-
-    /// Offset of the oldest packet that is kept; of the next one, if none is.
-    fn first(&self) -> u64 {
-        self.next - self.log.len() as u64
     }
 
     /// What must hold between any two calls.
@@ -206,5 +244,8 @@ impl Recovery {
         assert!(self.log_bytes <= LOG_BYTES_MAX && self.lost.len() <= LOST_MAX);
         assert!(self.lost.iter().map(|lost| lost.until).is_sorted());
         assert!(self.log.iter().map(|logged| logged.at).is_sorted());
+        assert!(self.log.iter().is_sorted_by(|one, other| one.offset < other.offset));
+        assert!(self.log.front().is_none_or(|first| self.forgotten < first.offset));
+        assert!(self.log.back().is_none_or(|last| last.offset < self.next));
     }
 }
