@@ -5,6 +5,7 @@ mod comutiny;
 mod croquet;
 mod damage;
 mod gallery;
+mod rljson;
 mod yjs;
 
 use std::path::Path;
