@@ -5,8 +5,8 @@
 #   `comutiny` besides: CoMutiNy's own load test (socketio only)
 # Environment: ROUNDS=3 DURATION=8 SERVER_CPU=0 LOAD_CPU=1 LOCKSTEP=target/release/lockstep
 #   PROTOCOL=croquet, gallery, yjs, socketio or rljson; servers without a protocol move as many bytes
-#   SERVERS="lockstep baseline baseline-batch"; lockstep-journal, ws, gallery-json, y-websocket,
-#   socket.io, socketioxide besides
+#   SERVERS="lockstep baseline baseline-batch"; lockstep-journal, bun, tungstenite, ws, gallery-json,
+#   y-websocket, socket.io, socketioxide besides
 #   AGAINST=baseline  RESULTS=perf/results/<time>  LOAD_FLAGS=""  DOCUMENT_FLAGS=""
 #   COMUTINY_FLAGS=""  SYNC=100ms (of lockstep-journal)
 # Each run has a fresh server process; a server's output is kept beside the results.
@@ -24,12 +24,16 @@ results=${RESULTS:-perf/results/$(date -u +%Y%m%dT%H%M%SZ)}
 scenarios=("$@")
 [ ${#scenarios[@]} -gt 0 ] || scenarios=(rss idle storm fanout fanout-saturated rooms rooms-saturated)
 
-socketioxide=$target/peers/release/socketioxide-world
-[[ " ${servers[*]} " != *" socketioxide "* || -x $socketioxide ]] ||
-  CARGO_TARGET_DIR=$target/peers cargo build --release --manifest-path perf/peers/socketioxide/Cargo.toml
+socketioxide=$target/peers/release/socketioxide-world tungstenite=$target/peers/release/tungstenite-relay
+build_peer() { # server, program
+  [[ " ${servers[*]} " != *" $1 "* || -x $2 ]] ||
+    CARGO_TARGET_DIR=$target/peers cargo build --release --manifest-path "perf/peers/$1/Cargo.toml"
+}
+build_peer socketioxide "$socketioxide"
+build_peer tungstenite "$tungstenite"
 [ -x "$load" ] || cargo build --release --example load
 [[ " ${servers[*]} " != *" lockstep"* || -x $lockstep ]] || cargo build --release --bin lockstep
-if [[ " ${servers[*]} ${scenarios[*]} " =~ \ (ws|gallery-json|y-websocket|socket.io|documents)\  ]] &&
+if [[ " ${servers[*]} ${scenarios[*]} " =~ \ (bun|ws|gallery-json|y-websocket|socket.io|documents)\  ]] &&
   [ ! perf/peers/node_modules/.package-lock.json -nt perf/peers/package-lock.json ]; then
   npm ci --prefix perf/peers >&2
 fi
@@ -55,6 +59,8 @@ command_of() { # the command line of a server, in the array `command`, and what 
       command=("${lockstep_command[@]}" --data-dir "$results/data" --sync "${SYNC:-100ms}") ;;
     baseline) command=("$load" baseline --port 0) speaks=raw ;;
     baseline-batch) command=("$load" baseline --port 0 --batch) speaks=raw ;;
+    bun) command=(perf/peers/node_modules/@oven/bun-linux-x64/bin/bun perf/peers/bun-relay.mjs) speaks=raw ;;
+    tungstenite) command=("$tungstenite") speaks=raw ;;
     ws) command=(node perf/peers/ws-relay.mjs) speaks=raw ;;
     socket.io) command=(node perf/peers/socketio-world.mjs) speaks=socketio ;;
     socketioxide) command=("$socketioxide") speaks=socketio ;;
