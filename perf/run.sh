@@ -5,8 +5,8 @@
 #   `comutiny` besides: CoMutiNy's own load test (socketio only)
 # Environment: ROUNDS=3 DURATION=8 SERVER_CPU=0 LOAD_CPU=1 LOCKSTEP=target/release/lockstep
 #   PROTOCOL=croquet, gallery, yjs, socketio or rljson; servers without a protocol move as many bytes
-#   SERVERS="lockstep baseline baseline-batch"; lockstep-journal, bun, tungstenite, ws, gallery-json,
-#   y-websocket, socket.io, socketioxide besides
+#   SERVERS="lockstep baseline baseline-batch"; baseline-uring, baseline-uring-batch,
+#   lockstep-journal, bun, tungstenite, ws, gallery-json, y-websocket, socket.io, socketioxide besides
 #   AGAINST=baseline  RESULTS=perf/results/<time>  LOAD_FLAGS=""  DOCUMENT_FLAGS=""
 #   COMUTINY_FLAGS=""  SYNC=100ms (of lockstep-journal)
 # Each run has a fresh server process; a server's output is kept beside the results.
@@ -59,6 +59,8 @@ command_of() { # the command line of a server, in the array `command`, and what 
       command=("${lockstep_command[@]}" --data-dir "$results/data" --sync "${SYNC:-100ms}") ;;
     baseline) command=("$load" baseline --port 0) speaks=raw ;;
     baseline-batch) command=("$load" baseline --port 0 --batch) speaks=raw ;;
+    baseline-uring) command=("$load" baseline --port 0 --uring) speaks=raw ;;
+    baseline-uring-batch) command=("$load" baseline --port 0 --uring --batch) speaks=raw ;;
     bun) command=(perf/peers/node_modules/@oven/bun-linux-x64/bin/bun perf/peers/bun-relay.mjs) speaks=raw ;;
     tungstenite) command=("$tungstenite") speaks=raw ;;
     ws) command=(node perf/peers/ws-relay.mjs) speaks=raw ;;

@@ -2,17 +2,19 @@
 //! one `send` per message and receiver; with `--batch` one per turn and receiver. It reads a
 //! frame, unmasks it once, and sends the same bytes to every socket of the room. There are no
 //! limits, no time-outs and no session, so nothing that does more can be expected to cost less,
-//! unless by cheaper kernel entries.
+//! unless by cheaper kernel entries: with `--uring` all sends of a message, or of a turn, are one
+//! entry.
 
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::mem;
 
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsRawFd, OwnedFd, RawFd};
 
 use crate::failure::{Failure, While};
 use crate::poller::{Poller, Ready};
 use crate::protocol::raw::JOIN;
+use crate::volley::Volley;
 use crate::{socket, websocket};
 
 const LISTENER: u64 = u64::MAX;
@@ -27,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) port: u16,
     /// Send once per turn and receiver rather than once per message.
     pub(crate) batch: bool,
+    /// Send by io_uring, to all receivers at once.
+    pub(crate) uring: bool,
     /// Core to stay on.
     pub(crate) cpu: Option<usize>,
 }
@@ -43,13 +47,16 @@ pub(crate) fn serve(settings: &Settings) -> Result<(), Failure> {
     poller.add(&listener, LISTENER, false).while_doing(|| "watching the listener".to_owned())?;
     println!("listening on {address}");
     std::io::stdout().flush().while_doing(|| "writing the address".to_owned())?;
-    Server::new(listener, poller, settings.batch).run()
+    let volley = settings.uring.then(Volley::open).transpose()?;
+    Server::new(listener, poller, settings.batch, volley).run()
 }
 
 struct Server {
     listener: OwnedFd,
     poller: Poller,
     batch: bool,
+    /// Sends; without it each connection is sent to by itself.
+    volley: Option<Volley>,
     connections: Vec<Option<Connection>>,
     free: Vec<u32>,
     rooms: Vec<Room>,
@@ -76,11 +83,12 @@ struct Room {
 struct Gone;
 
 impl Server {
-    fn new(listener: OwnedFd, poller: Poller, batch: bool) -> Self {
+    fn new(listener: OwnedFd, poller: Poller, batch: bool, volley: Option<Volley>) -> Self {
         Self {
             listener,
             poller,
             batch,
+            volley,
             connections: Vec::new(),
             free: Vec::new(),
             rooms: Vec::new(),
@@ -242,13 +250,38 @@ impl Server {
     fn fan_out(&mut self, room: u32, frames: &[u8]) {
         let members = mem::take(&mut self.rooms[room as usize].members);
         let mut gone = Vec::new();
-        for &member in &members {
-            if self.send(member, frames).is_err() {
-                gone.push(member);
-            }
+        if let Some(mut volley) = self.volley.take() {
+            self.fire(&mut volley, &members, frames, &mut gone);
+            self.volley = Some(volley);
+        } else {
+            let gone_now = members.iter().filter(|&&member| self.send(member, frames).is_err());
+            gone.extend(gone_now);
         }
         self.rooms[room as usize].members = members;
         gone.into_iter().for_each(|member| self.drop_connection(member));
+    }
+
+    /// Sends to all who have nothing waiting at once, to the others one by one.
+    fn fire(&mut self, volley: &mut Volley, members: &[u32], frames: &[u8], gone: &mut Vec<u32>) {
+        let is_clear = |member: &&u32| {
+            let connection = self.connections[**member as usize].as_ref();
+            connection.is_some_and(|connection| connection.unsent.is_empty())
+        };
+        let (clear, waiting): (Vec<u32>, Vec<u32>) = members.iter().partition(is_clear);
+        let fds = clear.iter().filter_map(|&member| self.connections[member as usize].as_ref());
+        let fds: Vec<RawFd> = fds.map(|connection| connection.fd.as_raw_fd()).collect();
+        let mut short = Vec::new();
+        volley.fire(&fds, frames, |at, sent| match sent {
+            Ok(bytes) if bytes == frames.len() => {}
+            Ok(bytes) => short.push((clear[at], bytes)),
+            Err(_) => gone.push(clear[at]),
+        });
+        let rest = short.into_iter().map(|(member, sent)| (member, &frames[sent..]));
+        for (member, bytes) in rest.chain(waiting.into_iter().map(|member| (member, frames))) {
+            if self.send(member, bytes).is_err() {
+                gone.push(member);
+            }
+        }
     }
 
     /// Sends what waits and then `bytes`; what does not fit waits for room.

@@ -74,6 +74,7 @@ pub(crate) fn parse() -> Command {
         Some(("baseline", settings)) => Command::Baseline(baseline::Settings {
             port: value(settings, "port"),
             batch: settings.get_flag("batch"),
+            uring: settings.get_flag("uring"),
             cpu: maybe(settings, "cpu"),
         }),
         Some(("comutiny", settings)) => Command::Comutiny(Box::new(comutiny_settings(settings))),
@@ -106,7 +107,7 @@ fn command() -> clap::Command {
         .subcommand(sync_command())
         .subcommand(
             clap::Command::new("baseline")
-                .about("Serve raw rooms with a bare epoll send loop")
+                .about("Serve raw rooms with a bare send loop on epoll")
                 .arg(
                     option("port", "port on 127.0.0.1, 0 for any", value_parser!(u16))
                         .default_value("0"),
@@ -117,6 +118,12 @@ fn command() -> clap::Command {
                         .long("batch")
                         .action(ArgAction::SetTrue)
                         .help("send once per turn and receiver instead of once per message"),
+                )
+                .arg(
+                    Arg::new("uring")
+                        .long("uring")
+                        .action(ArgAction::SetTrue)
+                        .help("send to all receivers at once, by io_uring"),
                 ),
         )
         .subcommand(

@@ -27,6 +27,7 @@ mod scenario;
 mod socket;
 mod summary;
 mod sync;
+mod volley;
 mod websocket;
 
 use std::process::ExitCode;
