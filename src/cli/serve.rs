@@ -14,7 +14,7 @@ use crate::protocol::comutiny::{Catalogue, FILE_BYTES_MAX};
 use crate::server::clock::Clock;
 use crate::server::preflight::{self, Needs, Ready};
 use crate::server::recovery::Durable;
-use crate::server::{self, Options};
+use crate::server::{self, Options, Reread};
 use crate::shard::routes;
 use crate::storage::{self, Place};
 
@@ -37,21 +37,20 @@ pub fn serve(settings: &Settings) -> Result<(), Stop> {
     for warning in settings.warnings.iter().chain(&ready.warnings) {
         log::warn!(scope = "process", event = "warning"; "{warning}");
     }
-    let options = options(settings, protocols(settings)?, shards, ready, clock);
+    let protocols =
+        protocols(settings).map_err(|why| stop(exit::CONFIGURATION, format_args!("{why}")))?;
+    let options = options(settings, protocols, shards, ready, clock);
     let listeners = &settings.listeners;
     server::serve(options, |addresses| announce(listeners, addresses, shards))
         .map_err(|error| stop(exit::FAULT, &error))
 }
 
 /// The protocols' settings, with what files tell.
-fn protocols(settings: &Settings) -> Result<protocol::Config, Stop> {
+fn protocols(settings: &Settings) -> Result<protocol::Config, String> {
     let mut protocols = settings.protocols();
     if let Some(path) = &settings.comutiny_avatars {
         let refused = |why: &dyn std::fmt::Display| {
-            stop(
-                exit::CONFIGURATION,
-                format_args!("the avatars in {} cannot be used: {why}", path.display()),
-            )
+            format!("the avatars in {} cannot be used: {why}", path.display())
         };
         let text = read(path).map_err(|error| refused(&error))?;
         let catalogue = Catalogue::parse(&text).map_err(|error| refused(&error))?;
@@ -93,6 +92,10 @@ fn options(
             .clone()
             .map(|data_dir| Durable { data_dir, sync: settings.sync }),
         protocols,
+        reread: settings.comutiny_avatars.is_some().then(|| {
+            let settings = settings.clone();
+            Box::new(move || self::protocols(&settings)) as Reread
+        }),
         connections_max: ready.connections_max,
         gather: settings.gather,
         receive_pool: PoolSize {

@@ -382,6 +382,11 @@ pub trait Machine: std::fmt::Debug {
         let _ = (result, fx);
     }
 
+    /// Settings that files tell have changed: these hold from now on.
+    fn on_configured(&mut self, config: &Arc<Config>, fx: &mut Effects<'_>) {
+        let _ = (config, fx);
+    }
+
     /// An operator wants something removed; what its name means is the protocol's.
     fn on_remove(&mut self, what: &str, fx: &mut Effects<'_>) -> Removal {
         let _ = (what, fx);

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use glommio::{LocalExecutorBuilder, Placement};
-use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 use crate::net::listen::listen;
@@ -63,6 +63,8 @@ pub struct Options {
     pub durable: Option<Durable>,
     /// Settings of the protocols.
     pub protocols: protocol::Config,
+    /// Reads again what files tell of them, at every SIGHUP; none leaves that signal alone.
+    pub reread: Option<Reread>,
     /// Connections of the whole process.
     pub connections_max: usize,
     /// Receive pool of each shard.
@@ -76,6 +78,9 @@ pub struct Options {
     /// The clock of the process.
     pub clock: Clock,
 }
+
+/// Settings of the protocols as files tell them now, or why they cannot be used.
+pub type Reread = Box<dyn Fn() -> Result<protocol::Config, String>>;
 
 /// One address and what is served there.
 #[derive(Clone, Copy, Debug)]
@@ -139,8 +144,14 @@ fn bind_remedy(error: &std::io::Error) -> &'static str {
 /// What the main thread waits for.
 enum Notice {
     Accepting,
+    /// The process is to end.
     Signal,
-    Ended { shard: usize, result: Result<(), String> },
+    /// Files are to be read again.
+    Reread,
+    Ended {
+        shard: usize,
+        result: Result<(), String>,
+    },
 }
 
 /// Serves until a signal. `announce` is called with the bound addresses once every shard accepts.
@@ -149,7 +160,7 @@ enum Notice {
 /// See [`Error`]. A second signal ends the process at once, with status 1.
 pub fn serve(options: Options, announce: impl FnOnce(&[SocketAddr])) -> Result<(), Error> {
     let (notify, notices) = bounded(64);
-    watch_signals(notify.clone())?;
+    watch_signals(notify.clone(), options.reread.is_some())?;
     let (addresses, sockets) = bind(&options.listeners, options.shards)?;
     let (peers, inboxes) = make_inboxes(options.shards)?;
     let accounts = start_accounts(&options, &peers)?;
@@ -186,7 +197,7 @@ pub fn serve(options: Options, announce: impl FnOnce(&[SocketAddr])) -> Result<(
         threads.push(launch.start(index, core, inbox, sockets, journaling)?);
     }
     drop(launch);
-    let result = supervise(&peers, &notices, || announce(&addresses));
+    let result = supervise(&peers, &notices, options.reread, || announce(&addresses));
     for thread in threads {
         let _ = thread.join();
     }
@@ -200,6 +211,7 @@ pub fn serve(options: Options, announce: impl FnOnce(&[SocketAddr])) -> Result<(
 fn supervise(
     peers: &[Outlet],
     notices: &Receiver<Notice>,
+    reread: Option<Reread>,
     announce: impl FnOnce(),
 ) -> Result<(), Error> {
     let mut announce = Some(announce);
@@ -215,6 +227,7 @@ fn supervise(
                 std::process::exit(1);
             }
             Notice::Signal => stopping = true,
+            Notice::Reread => reread.iter().for_each(|reread| configure(peers, reread)),
             Notice::Ended { shard, result } => {
                 ended += 1;
                 if let Err(reason) = result {
@@ -237,6 +250,22 @@ fn supervise(
         }
     }
     failure.map_or(Ok(()), Err)
+}
+
+/// Tells all shards what files tell now.
+fn configure(peers: &[Outlet], reread: &Reread) {
+    match reread() {
+        Ok(config) => {
+            let config = Arc::new(config);
+            ::log::info!(scope = "process", event = "configure"; "files were read again");
+            for peer in peers {
+                peer.send_waiting(Item::Configure(Arc::clone(&config)));
+            }
+        }
+        Err(why) => {
+            ::log::error!(scope = "process", event = "configure"; "{why}: all stays as it was");
+        }
+    }
 }
 
 /// What every shard is started with.
@@ -406,17 +435,19 @@ fn start_accounts(options: &Options, peers: &[Outlet]) -> Result<Option<accounts
     started.map(Some).map_err(|reason| Error::Process { what: "open the accounts", reason })
 }
 
-fn watch_signals(notify: Sender<Notice>) -> Result<(), Error> {
+fn watch_signals(notify: Sender<Notice>, rereads: bool) -> Result<(), Error> {
     let failed = |error: std::io::Error| Error::Process {
         what: "watch for signals",
         reason: error.to_string(),
     };
     // Its default ends the process: a limit on the size of files fails the write instead.
     signal_hook::flag::register(SIGXFSZ, Arc::default()).map_err(failed)?;
-    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(failed)?;
+    let hang_up = rereads.then_some(SIGHUP);
+    let mut signals = Signals::new([SIGTERM, SIGINT].into_iter().chain(hang_up)).map_err(failed)?;
     let watch = move || {
-        for _ in signals.forever() {
-            if notify.send(Notice::Signal).is_err() {
+        for signal in signals.forever() {
+            let notice = if signal == SIGHUP { Notice::Reread } else { Notice::Signal };
+            if notify.send(notice).is_err() {
                 return;
             }
         }

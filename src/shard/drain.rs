@@ -56,6 +56,7 @@ impl<T: Transport> Shard<T> {
                 | Item::Storage(_)
                 | Item::Account(_)
                 | Item::Journal(_)
+                | Item::Configure(_)
                 | Item::Drain => {}
             }
         }

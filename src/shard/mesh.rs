@@ -13,6 +13,7 @@ use super::tell::Tell;
 use super::transfer::Arrival;
 use crate::net::ring::Socket;
 use crate::net::wakeup::Wakeup;
+use crate::protocol;
 use crate::storage;
 use crate::storage::journal::Done;
 
@@ -47,6 +48,8 @@ pub enum Item<S = Socket> {
     Account(storage::accounts::Answer),
     /// The journal was synced, or read.
     Journal(Done),
+    /// Settings that files tell have changed.
+    Configure(Arc<protocol::Config>),
     /// Stop: accept no more, tell the members, and end when they are gone.
     Drain,
 }

@@ -279,6 +279,15 @@ impl<T: Transport> Shard<T> {
             && self.inbox.is_empty()
     }
 
+    /// Settings that files tell have changed: sessions are told, and others open with them.
+    fn configure(&mut self, protocols: Arc<protocol::Config>) {
+        let sessions: Vec<u32> = self.sessions.iter().map(|(index, _)| index).collect();
+        for index in sessions {
+            self.call(index, |machine, fx| machine.on_configured(&protocols, fx));
+        }
+        self.config.protocols = protocols;
+    }
+
     /// A fresh random number, which nobody can tell from the ones before.
     fn next_random(&mut self) -> u64 {
         self.random.next_u64()

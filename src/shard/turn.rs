@@ -88,6 +88,7 @@ impl<T: Transport> Shard<T> {
                 Item::Answer { question, status, text } => self.on_answer(question, status, text),
                 Item::Journal(Done::Synced(synced)) => self.on_synced(synced),
                 Item::Journal(Done::ReadBack(read)) => self.on_read_back(read),
+                Item::Configure(config) => self.configure(config),
                 Item::Drain => self.drain(),
             }
             self.deliver_passages();

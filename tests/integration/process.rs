@@ -131,6 +131,37 @@ fn a_second_signal_ends_it_at_once() {
     assert!(begun.elapsed() < Duration::from_secs(3));
 }
 
+#[test]
+fn files_are_read_again_at_a_hang_up() {
+    let scratch = Scratch::new("hang-up");
+    let path = scratch.path().join("avatars.json");
+    let write = |text: &str| std::fs::write(&path, text).expect("files can be written");
+    let sprites = |version: u32| format!(r#"{{"atlas":{{"version":{version}}}}}"#);
+    write(&sprites(1));
+    let file = path.to_str().expect("paths here are UTF-8");
+    let server = Server::start(2, &["--as", "comutiny", "--comutiny-avatars", file]);
+    let mut client = Client::open(server.address(), "/socket.io/?EIO=4&transport=websocket");
+    client.text();
+    client.send_text("40");
+    client.text();
+    assert!(client.text().contains(r#""spriteAtlas":{"version":1,"#));
+    for version in [2, 3] {
+        // A file that cannot be used is said, and changes nothing.
+        write("{");
+        server.hang_up();
+        let refused = format!("the avatars in {file} cannot be used");
+        eventually("the file to be refused", || {
+            server.log().matches(&refused).count() == version as usize - 1
+        });
+        write(&sprites(version));
+        server.hang_up();
+        let told = format!(r#"42["sprites:atlasUpdated",{{"version":{version},"#);
+        let text = client.text();
+        assert!(text.starts_with(&told), "{text}");
+    }
+    server.stop();
+}
+
 /// An error has three parts: what failed, which value from where, what to do.
 fn has_three_parts(stderr: &str, parts: &[&str]) {
     for part in parts {

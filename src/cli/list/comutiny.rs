@@ -22,7 +22,7 @@ pub(super) static SETTINGS: &[Setting] = &[
         takes: Takes::One("FILE"),
         originals: &[],
         default: Default::Told("none"),
-        doc: "JSON file of avatars that players may name; may tell the world's name and sprites, too",
+        doc: "JSON file of avatars that players may name; may tell the world's name and sprites, too; read again at SIGHUP",
         apply: |draft, text| {
             draft.settings.comutiny_avatars = Some(plain(text)?.into());
             Ok(())

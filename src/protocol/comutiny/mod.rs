@@ -21,8 +21,7 @@
 //!   kept: whoever plays them is gone with the process.
 //! - Updates of one player may replace each other, and nothing else.
 //!
-//! Deliberately absent: bounds of the world (the original has
-//! none), and `sprites:atlasUpdated` (sprites change with the file they come from, at start).
+//! Deliberately absent: bounds of the world (the original has none).
 
 pub mod accounts;
 mod avatars;

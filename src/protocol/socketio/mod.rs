@@ -23,6 +23,7 @@ mod values;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::codec::json::{Elements, Raw};
@@ -31,7 +32,7 @@ use crate::session::effects::RecordName;
 use crate::session::journal::Entries;
 use crate::session::{Close, Instant, MemberId};
 
-use super::{Hello, Liveness, Loaded};
+use super::{Config, Hello, Liveness, Loaded};
 
 pub use id::SocketId;
 pub use io::Io;
@@ -176,6 +177,11 @@ pub trait Application: std::fmt::Debug {
     /// See [`Machine::on_blob`](super::Machine::on_blob).
     fn on_blob(&mut self, ticket: u32, result: Result<BlobDone, BlobError>, io: &mut Io<'_, '_>) {
         let _ = (ticket, result, io);
+    }
+
+    /// See [`Machine::on_configured`](super::Machine::on_configured).
+    fn on_configured(&mut self, config: &Arc<Config>, io: &mut Io<'_, '_>) {
+        let _ = (config, io);
     }
 
     /// See [`Machine::on_drain`](super::Machine::on_drain).

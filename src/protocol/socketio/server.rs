@@ -1,8 +1,9 @@
 //! The machine between a session's connections and its application.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::{Hello, Loaded, Machine, Message};
+use super::super::{Config, Hello, Loaded, Machine, Message};
 use super::assembly::{Added, Assembly, Said};
 use super::hello::KeptHello;
 use super::id::SocketId;
@@ -368,6 +369,10 @@ impl<A: Application> Machine for Server<A> {
 
     fn on_blob(&mut self, ticket: u32, result: Result<BlobDone, BlobError>, fx: &mut Effects<'_>) {
         self.call(fx, |app, io| app.on_blob(ticket, result, io));
+    }
+
+    fn on_configured(&mut self, config: &Arc<Config>, fx: &mut Effects<'_>) {
+        self.call(fx, |app, io| app.on_configured(config, io));
     }
 
     fn on_drain(&mut self, fx: &mut Effects<'_>) {

@@ -327,6 +327,36 @@ fn an_operator_tells_of_avatars_the_world_and_sprites() {
 }
 
 #[test]
+fn when_the_operators_file_changes_everybody_is_told_of_what_is_shown() {
+    let told = |text: &str| {
+        let catalogue = Arc::new(Catalogue::parse(text).unwrap());
+        Config { catalogue, ..Config::default() }
+    };
+    let mut shard = Shard::new(told(CATALOGUE));
+    let (a, b) = (shard.join("a"), shard.connect());
+    shard.forget(&[a, b]);
+    // Avatars alone are nobody's business yet.
+    let avatars = CATALOGUE.replace("Knight", "Knave");
+    shard.configure(told(&avatars));
+    assert_eq!((shard.take(a), shard.take(b)), (vec![], vec![]));
+    let ack = shard.ask(a, "player:join", json!({"playerId": "a", "avatarId": "k"}));
+    assert_eq!(ack["player"]["name"], "Knave");
+    shard.forget(&[a, b]);
+    let sprites = avatars.replace("\"version\": 3", "\"version\": 4");
+    shard.configure(told(&sprites));
+    let snapshot = shard.snapshot();
+    assert_eq!(snapshot["spriteAtlas"]["version"], 4);
+    let atlas = heard("sprites:atlasUpdated", snapshot["spriteAtlas"].clone());
+    assert_eq!((shard.take(a), shard.take(b)), (vec![atlas.clone()], vec![atlas]));
+    // Another world is shown as it is to newcomers.
+    shard.configure(told(&sprites.replace("\"name\": \"W\"", "\"name\": \"V\"")));
+    let snapshot = shard.snapshot();
+    assert_eq!(snapshot["world"]["name"], "V");
+    let world = heard("world:state", snapshot);
+    assert_eq!((shard.take(a), shard.take(b)), (vec![world.clone()], vec![world]));
+}
+
+#[test]
 fn a_catalogue_of_another_form_is_refused() {
     for text in ["", "5", "{\"avatars\":[{}]}", "[{\"id\":5}]", "{\"world\":1}", "[] []"] {
         assert!(Catalogue::parse(text).is_err(), "{text}");

@@ -247,6 +247,12 @@ impl Shard {
         self.now_us = end_us;
     }
 
+    /// Settings change.
+    pub(super) fn configure(&mut self, config: Config) {
+        let config = Arc::new(protocol::Config { comutiny: config, ..Default::default() });
+        self.call(|machine, fx| machine.on_configured(&config, fx));
+    }
+
     pub(super) fn checkpoint(&mut self) {
         self.call(|machine, fx| machine.on_checkpoint(fx));
     }

@@ -298,6 +298,22 @@ impl Application for World {
         self.settle(io);
     }
 
+    /// Everybody is told of other sprites, and shown another world.
+    fn on_configured(&mut self, config: &Arc<protocol::Config>, io: &mut Io<'_, '_>) {
+        let before = std::mem::replace(&mut self.config, Arc::clone(config));
+        let (old, new) = (&before.comutiny.catalogue, &config.comutiny.catalogue);
+        // Those who wait for what is stored are shown the world then.
+        if old.world != new.world && !matches!(self.phase, Phase::Loading(_)) {
+            self.out.clear();
+            self.write_snapshot(io);
+            io.broadcast("world:state", &[&self.out]);
+        }
+        if old.atlas != new.atlas {
+            io.broadcast("sprites:atlasUpdated", &[new.atlas.as_bytes()]);
+        }
+        self.settle(io);
+    }
+
     fn on_drain(&mut self, io: &mut Io<'_, '_>) {
         self.store_at_the_end(io);
     }
