@@ -15,6 +15,8 @@ mod baseline;
 mod cli;
 mod clock;
 mod comutiny;
+#[cfg(test)]
+mod counts;
 mod failure;
 mod generator;
 mod histogram;
