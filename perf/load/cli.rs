@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
-use crate::{baseline, comutiny, sync};
+use crate::{baseline, comutiny, pictures, sync};
 
 /// What to do.
 pub(crate) enum Command {
@@ -19,6 +19,8 @@ pub(crate) enum Command {
     Sync(Box<sync::Settings>),
     /// Medians and ratios of results.
     Summary(SummaryRequest),
+    /// Draw ratios.
+    Pictures(pictures::Request),
     /// Say where a process listens.
     Address(u32),
     /// Name the scenarios.
@@ -93,6 +95,11 @@ pub(crate) fn parse() -> Command {
             against: value(summary, "against"),
             json: maybe(summary, "json"),
         }),
+        Some(("pictures", pictures)) => Command::Pictures(pictures::Request {
+            paths: pictures.get_many("paths").into_iter().flatten().cloned().collect(),
+            against: value(pictures, "against"),
+            out: value(pictures, "out"),
+        }),
         Some(("address", address)) => Command::Address(value(address, "pid")),
         _ => Command::List,
     }
@@ -129,17 +136,17 @@ fn command() -> clap::Command {
         .subcommand(
             clap::Command::new("summary")
                 .about("Medians and ratios of result files, or of directories of them")
-                .arg(
-                    Arg::new("paths")
-                        .required(true)
-                        .num_args(1..)
-                        .value_parser(value_parser!(PathBuf)),
-                )
-                .arg(
-                    option("against", "label of the runs to compare with", value_parser!(String))
-                        .default_value("baseline"),
-                )
+                .args(results())
                 .arg(option("json", "also write the table here", value_parser!(PathBuf))),
+        )
+        .subcommand(
+            clap::Command::new("pictures")
+                .about("Draw the ratios of summaries, or of result files, as SVG")
+                .args(results())
+                .arg(
+                    option("out", "directory of the pictures", value_parser!(PathBuf))
+                        .default_value("perf/pictures"),
+                ),
         )
         .subcommand(
             clap::Command::new("address")
@@ -147,6 +154,15 @@ fn command() -> clap::Command {
                 .arg(option("pid", "the process", value_parser!(u32)).required(true)),
         )
         .subcommand(clap::Command::new("list").about("Name the scenarios"))
+}
+
+/// Which results are meant, and what they are compared with.
+fn results() -> [Arg; 2] {
+    [
+        Arg::new("paths").required(true).num_args(1..).value_parser(value_parser!(PathBuf)),
+        option("against", "label of the runs to compare with", value_parser!(String))
+            .default_value("baseline"),
+    ]
 }
 
 fn run_command() -> clap::Command {

@@ -5,7 +5,7 @@
 //! and runs one, `generator` is the event loop over all connections, `protocol` speaks a
 //! server's language, `ledger` decides what was lost, doubled or reordered, `probe` reads the
 //! server's CPU time and memory from `/proc`, `report` and `summary` turn figures into JSON and
-//! tables. `comutiny` is that world's own load test, `sync` a folder through the hub of @rljson. `baseline` is the floor to compare with: the smallest server that can do the work.
+//! tables, `pictures` tables into bars. `comutiny` is that world's own load test, `sync` a folder through the hub of @rljson. `baseline` is the floor to compare with: the smallest server that can do the work.
 //!
 //! Invariants: one thread, one epoll, no allocation per delivery; CPU time is the scheduler's
 //! run time and never wall-clock; a figure taken while the generator was itself the bottleneck
@@ -21,6 +21,7 @@ mod failure;
 mod generator;
 mod histogram;
 mod ledger;
+mod pictures;
 mod poller;
 mod probe;
 mod protocol;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         cli::Command::Sync(settings) => sync::run(&settings),
         cli::Command::Baseline(settings) => baseline::serve(&settings),
         cli::Command::Summary(request) => summary::print(&request),
+        cli::Command::Pictures(request) => pictures::draw(&request),
         cli::Command::Address(pid) => scenario::print_address(pid),
         cli::Command::List => {
             scenario::print_list();

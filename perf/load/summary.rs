@@ -15,18 +15,7 @@ type Table = BTreeMap<String, BTreeMap<String, Runs>>;
 
 /// Prints the table, and writes it as JSON if asked.
 pub(crate) fn print(request: &SummaryRequest) -> Result<(), Failure> {
-    let mut table = Table::new();
-    for path in files(&request.paths)? {
-        let text =
-            fs::read_to_string(&path).while_doing(|| format!("reading {}", path.display()))?;
-        let Ok(run) = serde_json::from_str::<Value>(&text) else { continue };
-        if let (Some(scenario), Some(label)) = (run["scenario"].as_str(), run["label"].as_str()) {
-            let runs = table.entry(scenario.to_owned()).or_default();
-            runs.entry(label.to_owned()).or_default().push(run);
-        }
-    }
-    let rows: Vec<_> =
-        table.iter().flat_map(|(name, row)| rows(name, row, &request.against)).collect();
+    let rows = rows_of(&request.paths, &request.against)?;
     println!(
         "| scenario | server | runs | figure | median (min–max) | of {} | server CPU | p50 / p99 ms | deliveries/s | RSS, MB | lost, doubled, reordered | remarks |",
         request.against
@@ -38,6 +27,21 @@ pub(crate) fn print(request: &SummaryRequest) -> Result<(), Failure> {
         fs::write(path, text).while_doing(|| format!("writing {}", path.display()))?;
     }
     Ok(())
+}
+
+/// A row for each scenario and server in these result files, or directories of them.
+pub(crate) fn rows_of(paths: &[PathBuf], against: &str) -> Result<Vec<Value>, Failure> {
+    let mut table = Table::new();
+    for path in files(paths)? {
+        let text =
+            fs::read_to_string(&path).while_doing(|| format!("reading {}", path.display()))?;
+        let Ok(run) = serde_json::from_str::<Value>(&text) else { continue };
+        if let (Some(scenario), Some(label)) = (run["scenario"].as_str(), run["label"].as_str()) {
+            let runs = table.entry(scenario.to_owned()).or_default();
+            runs.entry(label.to_owned()).or_default().push(run);
+        }
+    }
+    Ok(table.iter().flat_map(|(name, row)| rows(name, row, against)).collect())
 }
 
 fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
