@@ -44,6 +44,7 @@ pub(crate) struct Order {
     pub(crate) sessions: Option<u32>,
     pub(crate) members: Option<u32>,
     pub(crate) senders: Option<u32>,
+    pub(crate) slow: Option<u32>,
     pub(crate) rate_hz: Option<f64>,
     pub(crate) window: Option<u32>,
     pub(crate) payload_bytes: Option<usize>,
@@ -194,6 +195,7 @@ fn run_command() -> clap::Command {
         option("sessions", "traffic: sessions", value_parser!(u32).range(1..)),
         option("members", "members per session", value_parser!(u32).range(1..)),
         option("senders", "sending members per session", value_parser!(u32).range(1..)),
+        option("slow", "slow: members that hardly read", value_parser!(u32)),
         option("rate", "open loop: messages per second and sender", value_parser!(f64)),
         option(
             "window",
@@ -286,6 +288,7 @@ fn order(matches: &ArgMatches) -> Order {
         sessions: maybe(matches, "sessions"),
         members: maybe(matches, "members"),
         senders: maybe(matches, "senders"),
+        slow: maybe(matches, "slow"),
         rate_hz: maybe(matches, "rate"),
         window: maybe(matches, "window"),
         payload_bytes: maybe(matches, "payload-bytes"),

@@ -5,6 +5,8 @@
 //! sender's messages count from zero and every member of its session is owed each of them once,
 //! the sender itself only where the protocol says so.
 
+mod presence;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::mem;
@@ -100,6 +102,8 @@ pub(crate) struct Generator {
     text: Vec<u8>,
     payload: Vec<u8>,
     random: u64,
+    slow: Vec<presence::Slow>,
+    next_sip_ns: u64,
 }
 
 struct Connection {
@@ -156,6 +160,8 @@ impl Generator {
             text: Vec::new(),
             payload: Vec::new(),
             random: 0x9e37_79b9_7f4a_7c15,
+            slow: Vec::new(),
+            next_sip_ns: 0,
         })
     }
 
@@ -285,6 +291,7 @@ impl Generator {
             if now >= until_ns {
                 return Ok(());
             }
+            self.sip(now);
             while let Some(&Reverse((due_ns, sender))) = schedule.due.peek() {
                 if due_ns > now {
                     break;
@@ -351,6 +358,14 @@ impl Generator {
 
     fn connect(&mut self, seat: Seat) -> Result<(), Failure> {
         let index = self.connections.len() as u32;
+        let connection = self.dial(index, seat)?;
+        self.connections.push(connection);
+        self.flush(index);
+        Ok(())
+    }
+
+    /// A connection on its way in, which is watched as number `index`.
+    fn dial(&mut self, index: u32, seat: Seat) -> Result<Connection, Failure> {
         let source = SOURCE_FIRST + (index % u32::from(self.route.sources)) as u8;
         let target = self.route.target;
         let fd = socket::connect(source, target)
@@ -360,7 +375,7 @@ impl Generator {
         self.poller
             .add(&fd, u64::from(index), true)
             .while_doing(|| "watching a connection".to_owned())?;
-        self.connections.push(Connection {
+        Ok(Connection {
             fd,
             seat,
             phase: Phase::Upgrading,
@@ -369,9 +384,7 @@ impl Generator {
             partial: Vec::new(),
             unsent,
             flows: Vec::new(),
-        });
-        self.flush(index);
-        Ok(())
+        })
     }
 
     fn receive(&mut self, index: u32) {

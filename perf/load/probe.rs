@@ -105,6 +105,13 @@ impl Probe {
         Ok(field(&status, "Threads:").and_then(|text| text.parse().ok()).unwrap_or(0))
     }
 
+    /// How many files the process has open.
+    pub(crate) fn files(self) -> Result<u64, Failure> {
+        let directory = format!("/proc/{}/fd", self.pid);
+        let entries = fs::read_dir(&directory).while_doing(|| format!("reading {directory}"))?;
+        Ok(entries.count() as u64)
+    }
+
     /// How many files the process may have open.
     pub(crate) fn files_max(self) -> Result<u64, Failure> {
         let limits = self.read("limits")?;
@@ -190,6 +197,7 @@ mod tests {
     #[test]
     fn an_own_listener_is_found() {
         let (_fd, address) = crate::socket::listen(0).unwrap();
+        assert!(Probe::own().files().unwrap() > 3);
         assert!(Probe::own().listening().unwrap().contains(&address));
     }
 }

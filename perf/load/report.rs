@@ -51,6 +51,11 @@ impl Window {
         clock::seconds(self.ns)
     }
 
+    /// Latencies in milliseconds.
+    pub(crate) fn latency_ms(&self) -> &Value {
+        &self.latency_ms
+    }
+
     fn share(&self, ns: u64) -> f64 {
         ns as f64 / self.ns.max(1) as f64
     }

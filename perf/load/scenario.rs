@@ -1,5 +1,8 @@
 //! The scenarios by name, and one run of one of them.
 
+mod slow;
+mod soak;
+
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
@@ -35,6 +38,8 @@ enum Kind {
     Idle { connections: u32 },
     Storm { connections: u32 },
     Traffic(Traffic),
+    Slow,
+    Soak,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +70,7 @@ const fn rooms(sessions: u32, members: u32, payload_bytes: usize, pacing: Pacing
 }
 
 /// All scenarios.
-const SCENARIOS: [Scenario; 11] = [
+const SCENARIOS: [Scenario; 13] = [
     Scenario { name: "rss", about: "memory of the server at rest", kind: Kind::Rest },
     Scenario {
         name: "idle",
@@ -117,6 +122,16 @@ const SCENARIOS: [Scenario; 11] = [
         about: "10 sessions of 2, 20 messages/s each: latency without load",
         kind: Kind::Traffic(rooms(10, 2, PAYLOAD_BYTES, Pacing::Open { rate_hz: 20.0 })),
     },
+    Scenario {
+        name: "slow",
+        about: "1 sender, 100 members of whom 10 hardly read, beside the same with all reading",
+        kind: Kind::Slow,
+    },
+    Scenario {
+        name: "soak",
+        about: "members come, talk, leave and come back, over and over: what that leaves behind",
+        kind: Kind::Soak,
+    },
 ];
 
 /// Prints the names.
@@ -141,23 +156,34 @@ pub(crate) fn run(order: &Order) -> Result<(), Failure> {
     if let Some(cpu) = order.cpu {
         socket::pin(cpu)?;
     }
-    let outcome = match scenario.kind {
-        Kind::Rest => rest(order)?,
-        Kind::Idle { connections } => idle(order, order.connections.unwrap_or(connections))?,
-        Kind::Storm { connections } => storm(order, order.connections.unwrap_or(connections))?,
+    let (outcome, missed) = match scenario.kind {
+        Kind::Slow => slow::run(order)?,
+        Kind::Soak => soak::run(order)?,
+        kind => (simple(kind, scenario.name, order)?, None),
+    };
+    outcome.print(order)?;
+    missed.map_or(Ok(()), |missed| Err(Failure::Missed(missed)))
+}
+
+/// Runs a scenario that nobody can fail.
+fn simple(kind: Kind, name: &str, order: &Order) -> Result<Outcome, Failure> {
+    match kind {
+        Kind::Rest => rest(order),
+        Kind::Idle { connections } => idle(order, order.connections.unwrap_or(connections)),
+        Kind::Storm { connections } => storm(order, order.connections.unwrap_or(connections)),
         Kind::Traffic(traffic) => {
             let traffic = if protocol::has_one_session(order.language()) {
-                traffic.in_one_session(scenario.name)?
+                traffic.in_one_session(name)?
             } else {
                 traffic
             };
             traffic
                 .not_faster_than(protocol::rate_max_hz(order.language()))
                 .overridden(order)?
-                .run(order)?
+                .run(order)
         }
-    };
-    outcome.print(order)
+        Kind::Slow | Kind::Soak => Err(Failure::Setup(format!("{name} is judged"))),
+    }
 }
 
 fn rest(order: &Order) -> Result<Outcome, Failure> {
@@ -348,6 +374,10 @@ impl Server {
         }
     }
 
+    fn files(&self) -> Result<u64, Failure> {
+        self.probe.map_or(Ok(0), Probe::files)
+    }
+
     fn cpu(&self) -> Result<Cpu, Failure> {
         self.probe.map_or_else(|| Ok(Cpu::default()), Probe::cpu)
     }
@@ -390,6 +420,17 @@ struct Mark {
 
 impl Run {
     fn new(order: &Order, sessions: u32, members: u32, senders: u32) -> Result<Self, Failure> {
+        Self::numbered(order, sessions, members, senders, 0)
+    }
+
+    /// The same where one process makes several runs: each number has sessions of its own.
+    fn numbered(
+        order: &Order,
+        sessions: u32,
+        members: u32,
+        senders: u32,
+        number: u64,
+    ) -> Result<Self, Failure> {
         let connections = sessions * members;
         socket::reserve_files(u64::from(connections))?;
         let server = Server::of(order)?;
@@ -402,7 +443,7 @@ impl Run {
         let usual = protocol::usual_prefix(&order.protocol);
         let manner = Manner {
             prefix: order.prefix.clone().unwrap_or_else(|| usual.to_owned()),
-            nonce: u64::from(std::process::id()),
+            nonce: number << 32 | u64::from(std::process::id()),
             members,
             senders,
             like: order.like.clone(),
