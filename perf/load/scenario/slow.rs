@@ -41,7 +41,8 @@ pub(super) fn run(order: &Order) -> Result<(Outcome, Option<String>), Failure> {
     let until = run.generator.now_ns() + seconds(order.warmup_s);
     run.generator.send_on_time(&mut schedule, until)?;
 
-    let (without, _) = talk(&mut run, &mut schedule, order.duration_s)?;
+    let rest = run.server.memory()?;
+    let (without, read) = talk(&mut run, &mut schedule, order.duration_s)?;
     run.generator.drain()?;
     let (before, files) = (run.server.memory()?, run.server.files()?);
     let who = run.generator.members_from(members - slow);
@@ -53,7 +54,7 @@ pub(super) fn run(order: &Order) -> Result<(Outcome, Option<String>), Failure> {
     let let_go = files.saturating_sub(run.server.files()?);
     let cut = run.generator.catch_up()?;
 
-    let mut outcome = outcome(&with, &without, before, &watched);
+    let mut outcome = outcome((&with, before, &watched), (&without, rest, &read));
     outcome.put("members", members);
     outcome.put("slow", slow);
     outcome.put("slow_cut_off", cut);
@@ -87,16 +88,19 @@ fn talk(
     Ok((window, watched))
 }
 
-fn outcome(with: &Window, without: &Window, before: Memory, watched: &Watched) -> Outcome {
-    let mut outcome = Outcome::new("cpu_us_per_delivery", "us", cost(with));
+/// A window, the server's memory before it, and what was seen in it.
+type Part<'a> = (&'a Window, Memory, &'a Watched);
+
+fn outcome(with: Part<'_>, without: Part<'_>) -> Outcome {
+    let (window, before, watched) = with;
+    let mut outcome = Outcome::new("cpu_us_per_delivery", "us", cost(window));
     outcome.put("without_slow", summary(without));
-    outcome.put("cost_ratio", cost(with) / cost(without));
-    let grown = watched.anon_bytes.saturating_sub(before.rss_anon_bytes);
-    outcome.put("anon_bytes_grown", grown);
+    outcome.put("cost_ratio", cost(window) / cost(without.0));
+    outcome.put("anon_bytes_grown", grown(with));
     outcome.put("first_cut_s", watched.first_cut_s);
     outcome.put("memory_before", before);
-    outcome.put_window(with);
-    outcome.put_latency(with);
+    outcome.put_window(window);
+    outcome.put_latency(window);
     outcome
 }
 
@@ -104,8 +108,19 @@ fn cost(window: &Window) -> f64 {
     window.server.run_ns as f64 / 1e3 / window.tally.deliveries.max(1) as f64
 }
 
-fn summary(window: &Window) -> Value {
-    json!({ "cpu_us_per_delivery": cost(window), "latency_ms": window.latency_ms() })
+/// By how much the server's memory was above that before, at most, in bytes. What a session retains of
+/// its messages is in it, whoever reads.
+fn grown((_, before, watched): Part<'_>) -> u64 {
+    watched.anon_bytes.saturating_sub(before.rss_anon_bytes)
+}
+
+fn summary(part: Part<'_>) -> Value {
+    let window = part.0;
+    json!({
+        "cpu_us_per_delivery": cost(window),
+        "latency_ms": window.latency_ms(),
+        "anon_bytes_grown": grown(part),
+    })
 }
 
 /// What must not happen to those who read.
@@ -131,10 +146,13 @@ mod tests {
     fn the_slow_are_judged_by_what_the_others_pay_and_lose() {
         let watched = Watched { anon_bytes: 9_000, first_cut_s: Some(2.5) };
         let before = Memory { rss_anon_bytes: 5_000, ..Memory::default() };
-        let outcome = outcome(&window(6_000, 2), &window(4_000, 2), before, &watched);
+        let (slow, fast) = (window(6_000, 2), window(4_000, 2));
+        let read = Watched { anon_bytes: 6_000, first_cut_s: None };
+        let outcome = outcome((&slow, before, &watched), (&fast, before, &read));
         let value = outcome.write("slow", "croquet", "x", None).unwrap();
         assert_eq!(value["figure"]["value"], 3.0);
         assert_eq!(value["without_slow"]["cpu_us_per_delivery"], 2.0);
+        assert_eq!(value["without_slow"]["anon_bytes_grown"], 1_000);
         assert_eq!(value["cost_ratio"], 1.5);
         assert_eq!(value["anon_bytes_grown"], 4_000);
         assert_eq!(value["first_cut_s"], 2.5);

@@ -65,6 +65,10 @@ pub(super) fn run(order: &Order) -> Result<(Outcome, Option<String>), Failure> {
     let whole = server.cpu()?;
     let clock = Clock::start();
     let mut soaked = Soaked { start: held(&server)?, ..Soaked::default() };
+    if is_one {
+        // That session is the application's: it stays when all have gone.
+        soaked.start.sessions = soaked.start.sessions.map(|sessions| sessions.max(1));
+    }
     while clock.now_ns() < seconds(order.duration_s) {
         let cycle = soaked.anon_bytes.len() as u64;
         let mut run = Run::numbered(order, sessions, members, senders, cycle + 1)?;
