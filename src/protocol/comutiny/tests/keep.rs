@@ -145,14 +145,14 @@ fn clients_wait_for_what_is_stored() {
     assert!(!next.is_over() && next.storage.disk == disk, "nothing is stored over");
     assert_eq!((next.take(a), next.take(b)), (vec![], vec![]));
     next.answer_storage();
-    let (to_a, to_b) = (next.take(a), next.take(b));
-    assert_eq!(next.take(late).len(), 4, "the world, a player, messages");
+    let (to_a, to_b, to_late) = (next.take(a), next.take(b), next.take(late));
     let events = |heard: &[(String, Value)]| -> Vec<_> {
         heard.iter().map(|(event, _)| event.clone()).collect()
     };
     assert_eq!(events(&to_a), ["world:state", "chat:message", "chat:message"]);
     assert_ne!(to_a[1].1["id"], to_a[2].1["id"], "clients take messages of one id for one");
     assert_eq!(events(&to_b), ["world:state", "player:joined", "chat:message", "chat:message"]);
+    assert_eq!(events(&to_late), events(&to_b), "the world first, also for who came last");
     assert_eq!(to_a[0].1["chat"][1]["content"], "before");
     assert_eq!(next.answer(a, join).unwrap()["state"]["chat"][1]["content"], "before");
     assert_eq!(next.answer(a, talk).unwrap()["ok"], true);

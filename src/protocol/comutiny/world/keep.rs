@@ -81,8 +81,10 @@ impl Waiting {
         });
     }
 
-    /// What waited, in order.
-    pub(super) fn into_inputs(self) -> Vec<Input> {
+    /// What waited, in order, but for those who connected: they are shown the world before anybody
+    /// changes it, so that none is told of a change to what it has not been shown.
+    pub(super) fn into_inputs(mut self) -> Vec<Input> {
+        self.inputs.sort_by_key(|input| matches!(input, Input::Ask { .. }));
         self.inputs
     }
 }
