@@ -42,6 +42,8 @@ pub(super) struct Connection<S> {
     pub(super) dirty: bool,
     /// The socket is full.
     pub(super) blocked: bool,
+    /// It left a session, and what it is still to be sent follows from what was not written then.
+    pub(super) depends: bool,
 }
 
 /// The member sends faster than its limit.

@@ -268,6 +268,7 @@ pub(super) fn waits_for_disk<S>(connection: &Connection<S>, sessions: &Sessions)
     match &connection.phase {
         Phase::Member(seat) => sessions.get(seat.session).is_some_and(|session| session.unwritten),
         Phase::Moving(moving) => moving.depends,
+        Phase::Closing { .. } => connection.depends,
         _ => false,
     }
 }

@@ -118,6 +118,18 @@ impl<T: Transport> Shard<T> {
             }
         }
         self.journaling.unwritten = unwritten;
+        if held {
+            self.release_departed();
+        }
+    }
+
+    /// Those who left meanwhile are sent what they were still to be sent.
+    fn release_departed(&mut self) {
+        for index in self.connections.indexes() {
+            if self.connections.get(index).is_some_and(|connection| connection.depends) {
+                self.mark_dirty(index);
+            }
+        }
     }
 
     /// A call of this session's machine is over: notes that it recorded something.

@@ -151,6 +151,10 @@ impl<T: Transport> Shard<T> {
         let closing = Phase::Closing { discarded: 0, finished: false, ended: false };
         let mut seat = self.take_seat(index, closing)?;
         seat.decoder.release(&mut self.assemblies);
+        let depends = self.sessions.get(seat.session).is_some_and(|session| session.unwritten);
+        if let Some(connection) = self.connections.get_mut(index) {
+            connection.depends = depends;
+        }
         self.detach(index, seat.session);
         Some(seat.session)
     }

@@ -318,6 +318,7 @@ impl<T: Transport> Shard<T> {
             stopping: false,
             dirty: false,
             blocked: false,
+            depends: false,
         })
     }
 
@@ -489,9 +490,9 @@ impl<T: Transport> Shard<T> {
         // A machine that panicked is never called again, so nobody sees what it left half done.
         let caught =
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| call(machine, &mut fx)));
+        self.note_recorded(index, recorded);
         match caught {
             Ok(result) => {
-                self.note_recorded(index, recorded);
                 self.drain_effects(index, outcome);
                 Some(result)
             }

@@ -1,6 +1,6 @@
 //! While the disk fails, what follows from what is not written is not told, wherever it has come to.
 
-use super::world::{Setup, World};
+use super::world::{Frame, Setup, World};
 use super::{TALK, ms};
 use crate::shard::placement;
 
@@ -44,5 +44,31 @@ fn check(mut world: World, target: &str, verb: &str) {
         assert!(witness.texts()[0].ends_with("tells: news"));
     } else {
         assert!(told.iter().any(|text| text.ends_with(&format!("entered {target}"))), "{told:?}");
+    }
+}
+
+/// Whoever leaves is told no more than those who stay.
+#[test]
+fn what_is_said_to_those_who_leave_waits_for_the_disk() {
+    for leaves in [true, false] {
+        let setup = Setup { journal: true, durable: true, ..Setup::new(TALK) };
+        let mut world = World::new(setup);
+        let first = world.join("/here/listening");
+        let mut second = world.join("/here/listening");
+        fail(&world, true);
+        first.send_text("keep it");
+        world.settle();
+        if leaves {
+            second.send(0x88, &1000u16.to_be_bytes());
+        } else {
+            first.send_text("kick 1");
+        }
+        world.pass(ms(500));
+        assert_eq!(second.read(), [], "it is not written");
+        fail(&world, false);
+        world.pass(ms(1_000));
+        let told = second.read();
+        assert_eq!(told[0].clone().into_text().as_deref(), Some("0 kept it"));
+        assert!(told.last().is_some_and(Frame::is_close), "{told:?}");
     }
 }
