@@ -16,6 +16,8 @@
 
 pub mod accounts;
 mod backend;
+#[cfg(test)]
+mod by_hand;
 mod client;
 mod data_dir;
 mod disk;
@@ -32,6 +34,8 @@ mod store;
 mod tests;
 mod worker;
 
+#[cfg(test)]
+pub(crate) use by_hand::ByHand;
 pub use client::{Busy, Client};
 pub use data_dir::{DataDir, DataDirError, FORMAT};
 pub use names::{FILE_PATH_BYTES_MAX, RECORD_NAME_BYTES_MAX};

@@ -140,7 +140,7 @@ fn answer(reply: &Reply, answer: Answer) {
 }
 
 /// What is answered if carrying out an operation panics.
-fn fault_of(operation: &Operation) -> Option<Outcome> {
+pub(super) fn fault_of(operation: &Operation) -> Option<Outcome> {
     let (fault, text) = (FileError::Internal, FileError::Internal.to_string());
     Some(match operation {
         Operation::PutBegin { .. } => Outcome::Begun(Err(fault)),

@@ -11,6 +11,7 @@ mod report;
 mod simulation;
 mod talk;
 mod transfers;
+mod whole;
 mod world;
 
 use std::time::Duration;

@@ -4,7 +4,7 @@
 #![allow(dead_code, unreachable_pub)] // none of its users needs all of it
 #![allow(clippy::disallowed_types)] // the journal's thread reads the disk
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use lockstep::shard::placement;
 use lockstep::shard::routes::Profile;
 use lockstep::shard::{Config, Links, Shard};
 use lockstep::storage::journal::{
-    Done, Journal, Recovered, SegmentFile, Settings, Sync, Syncer, Volume,
+    Done, Earlier, Journal, Recovered, SegmentFile, Settings, Sync, Syncer, Volume,
 };
 use lockstep::{protocol, storage};
 
@@ -52,6 +52,10 @@ pub struct Setup {
     pub segment_bytes: Option<u64>,
     /// Sessions of an earlier process.
     pub recovered: Vec<Recovered>,
+    /// What earlier processes wrote, until it can go.
+    pub earlier: Option<Arc<Earlier>>,
+    /// The journal's thread, if the caller does its work.
+    pub syncer: Option<Syncer>,
 }
 
 impl Setup {
@@ -71,6 +75,8 @@ impl Setup {
             key: Key { epoch: 1, salt: 7 },
             segment_bytes: None,
             recovered: Vec::new(),
+            earlier: None,
+            syncer: None,
         }
     }
 }
@@ -96,8 +102,14 @@ pub struct DiskBytes {
     pub segments: BTreeMap<(usize, u32), Vec<u8>>,
     /// How much of each survives a loss of power, in bytes.
     pub synced: BTreeMap<(usize, u32), usize>,
+    /// Segments with bytes that a sync has failed on: nobody knows whether they ever get there.
+    pub doubted: BTreeSet<(usize, u32)>,
     /// Whether writes fail.
     pub fails: bool,
+    /// Whether syncs fail.
+    pub sync_fails: bool,
+    /// Syncs that failed.
+    pub failed_syncs: usize,
     /// What a write that fails has written all the same, in bytes.
     pub torn: usize,
 }
@@ -157,8 +169,16 @@ impl SegmentFile for SegmentBytes {
 
     fn sync(&self) -> io::Result<()> {
         let mut disk = self.0.write().expect("nobody panics");
-        let length = disk.segments.get(&self.1).map_or(0, Vec::len);
-        disk.synced.insert(self.1, length);
+        if disk.sync_fails {
+            disk.doubted.insert(self.1);
+            disk.failed_syncs += 1;
+            return Err(io::Error::other("the disk does not confirm"));
+        }
+        // As in Linux: what a sync has failed on counts as clean, and the next one is content.
+        if !disk.doubted.contains(&self.1) {
+            let length = disk.segments.get(&self.1).map_or(0, Vec::len);
+            disk.synced.insert(self.1, length);
+        }
         Ok(())
     }
 }
@@ -190,6 +210,12 @@ impl Storage {
         let client = storage::spawn(settings, answer).expect("threads can be started");
         Self { client, answers, gate }
     }
+
+    /// One whose work and answers are the caller's to do and give.
+    pub fn by_hand(client: storage::Client) -> Self {
+        let (_, answers) = unbounded();
+        Self { client, answers, gate: Arc::default() }
+    }
 }
 
 impl World {
@@ -206,7 +232,10 @@ impl World {
         let protocols = Arc::new(setup.protocols);
         let (done, read) = unbounded();
         let reply = move |shard, what| drop(done.send((shard, what)));
-        let syncer = setup.journal.then(|| Syncer::spawn(reply).expect("threads can be started"));
+        let syncer = setup.journal.then(|| {
+            let own = || Syncer::spawn(reply).expect("threads can be started");
+            setup.syncer.unwrap_or_else(own)
+        });
         let disk = Disk::default();
         let mut recovered: Vec<Vec<Recovered>> = (0..setup.shards).map(|_| Vec::new()).collect();
         for session in setup.recovered {
@@ -218,7 +247,8 @@ impl World {
             settings.segment_bytes = setup.segment_bytes.unwrap_or(settings.segment_bytes);
             let volume = Arc::new(Segments { disk: disk.clone(), shard: index });
             let recovered = std::mem::take(&mut recovered[index]);
-            let journal = Journal::open(settings, volume, syncer, recovered.len(), None);
+            let earlier = setup.earlier.clone();
+            let journal = Journal::open(settings, volume, syncer, recovered.len(), earlier);
             let journal = journal.expect("memory can be written");
             Journaling { journal: Some(journal), recovered, ..Journaling::default() }
         };
@@ -338,8 +368,14 @@ impl World {
 
     /// Connects to shard `side` and asks for an upgrade; no turn is made.
     pub fn dial(&self, side: usize, path: &str) -> Peer {
+        let peer = self.connect(side);
+        self.network.deliver(peer.connection, upgrade(path).as_bytes());
+        peer
+    }
+
+    /// Connects to shard `side`, and says nothing.
+    pub fn connect(&self, side: usize) -> Peer {
         let connection = self.network.connect_to(side);
-        self.network.deliver(connection, upgrade(path).as_bytes());
         Peer { connection, network: self.network.clone(), unread: Vec::new(), upgraded: false }
     }
 

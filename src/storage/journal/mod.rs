@@ -31,6 +31,8 @@ pub use read_back::ReadBack;
 #[cfg(test)]
 pub(crate) use recover::rebuilt;
 pub use recover::{Damaged, Epoch, Progress, Recovered, Recovery, recover};
+#[cfg(test)]
+pub(crate) use syncer::Postponed;
 pub use syncer::{Done, Synced, Syncer};
 pub use volume::{Directory, SegmentFile, Volume};
 pub use writer::{Earlier, Journal, Settings, Trouble};

@@ -78,9 +78,33 @@ impl Syncer {
         (Self { work }, works)
     }
 
+    /// A syncer whose work is done when somebody asks for it: for tests.
+    #[cfg(test)]
+    pub(crate) fn postponed() -> (Self, Postponed) {
+        let (syncer, works) = Self::by_hand();
+        (syncer, Postponed(works))
+    }
+
     /// Hands over work; whether there was room for it.
     pub(super) fn submit(&self, work: Work) -> bool {
         self.work.try_send(work).is_ok()
+    }
+}
+
+/// Work that nobody has done yet.
+#[cfg(test)]
+pub(crate) struct Postponed(Receiver<Work>);
+
+#[cfg(test)]
+impl Postponed {
+    /// How much there is.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Does the next; the shard that is told of it, and what.
+    pub(crate) fn step(&self) -> Option<(usize, Done)> {
+        self.0.try_recv().ok()?.run()
     }
 }
 
