@@ -12,7 +12,7 @@ use super::rebuild::{Rebuild, Site};
 use super::syncer::{Syncer, Work};
 use super::volume::{SegmentFile, Volume};
 use super::writer::{Journal, Settings, Trouble};
-use super::{Damaged, Done, Recovered, Sync, Synced};
+use super::{Damaged, Done, Recovered, Sync, Synced, rebuilt};
 use crate::codec::journal::{Key, Place, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::session::Instant;
 use crate::session::journal::Cursor;
@@ -649,4 +649,25 @@ fn a_sync_that_failed_is_never_taken_for_success() {
     assert_eq!(journal.trouble(), None);
     assert!(journal.commit(now + Duration::from_secs(2)));
     works.try_iter().for_each(|work| drop(work.run()));
+}
+
+/// With no space for another segment it goes on in the one that is in doubt.
+#[test]
+fn a_sync_vouches_for_nothing_that_an_earlier_one_has_failed_on() {
+    let (disk, (syncer, _works)) = (Fake::default(), Syncer::by_hand());
+    let mut journal = open(1, Sync::Always, &disk, syncer, 0);
+    let mut cursor = Cursor::default();
+    let mut ends = Vec::new();
+    for (at, fails) in [false, true, false, false].into_iter().enumerate() {
+        disk.disk().sync_fails = fails;
+        disk.disk().full |= fails;
+        journal.batch.record(&mut cursor, "x/a", &[b"entry"]);
+        assert_eq!(journal.commit(Instant::from_millis(at as u64)), at == 0);
+        ends.push(disk.disk().segments[&1].written.len());
+    }
+    let mut bytes = disk.disk().segments[&1].written.clone();
+    bytes[ends[0]..ends[1]].fill(0);
+    let (found, damaged) = rebuilt(&[(Key { epoch: 1, salt: 7 }, 0, 1, bytes)]);
+    assert!(damaged.is_empty(), "nobody was told of what is missing: {damaged:?}");
+    assert_eq!(found[0].entries.len(), 1);
 }

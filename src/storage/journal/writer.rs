@@ -425,6 +425,8 @@ impl Journal {
 
     fn sync_now(&mut self, now: Instant) {
         match self.file.sync() {
+            // It tells nothing of what an earlier one has failed on.
+            Ok(()) if matches!(self.trouble, Some(Trouble::SyncFailed { .. })) => {}
             Ok(()) => {
                 self.synced = self.place();
                 if self.trouble.is_none() {
