@@ -51,7 +51,6 @@ struct Met {
     handed_off: u64,
     transfers: u64,
     slow_closed: u64,
-    silent_closed: u64,
     refused: u64,
     superseded: u64,
     /// Messages of Croquet that were checked, snapshots, and joins that told of earlier lives.
@@ -79,14 +78,8 @@ impl Met {
             self.failing_writes,
             self.failed_syncs,
         ];
-        let counted = [
-            self.handed_off,
-            self.transfers,
-            self.slow_closed,
-            self.silent_closed,
-            self.refused,
-            self.superseded,
-        ];
+        let counted =
+            [self.handed_off, self.transfers, self.slow_closed, self.refused, self.superseded];
         own.iter().chain(protocols).map(|&count| count as u64).chain(counted).collect()
     }
 }

@@ -285,7 +285,6 @@ impl Stage {
         self.met.handed_off += count(|counters| counters.handed_off.get());
         self.met.transfers += count(|counters| counters.transfers.get());
         self.met.slow_closed += count(|counters| counters.slow_closed.get());
-        self.met.silent_closed += count(|counters| counters.silent_closed.get());
         self.met.refused += count(|counters| counters.refused.get());
         self.met.superseded += count(|counters| counters.superseded.get());
         let disk = self.world.disk.read().expect("nobody panics");
