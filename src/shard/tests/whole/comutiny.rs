@@ -253,7 +253,7 @@ impl Client {
 
     fn talk(&mut self) {
         let content = format!("{}.{}", self.name, self.said);
-        self.ask("chat:message", &json!({"content": content}), Asked::Talk(content.clone()));
+        self.ask("chat:message", &json!({"content": content}), Asked::Talk(content));
     }
 
     fn ask(&mut self, event: &str, said: &Value, asked: Asked) {
