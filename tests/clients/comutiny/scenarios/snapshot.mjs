@@ -3,9 +3,11 @@
 import { expect, expectEqual, expectSameWorld, expectUndisturbed, scenario, settle, TRANSPORTS, until } from "../lib.mjs";
 
 await scenario("snapshot", async stage => {
-    const [ann] = await stage.join(["ann"]);
+    const [ann, bob] = await stage.join(["ann", "bob"]);
     await ann.done("player:update", { position: { x: "1.5", y: null, z: "far" }, metadata: { hat: [1, { a: null }] } });
-    const all = [ann];
+    // A server that holds updates back would tell it to those who come now, too.
+    await until("bob to be told of it", () => bob.told.some(([event]) => event === "player:updated"));
+    const all = [ann, bob];
     for (const [name, transports] of Object.entries(TRANSPORTS)) {
         const client = await stage.connect(name, transports);
         const [[event, snapshot], ...more] = client.look();
@@ -29,7 +31,8 @@ await scenario("snapshot", async stage => {
     }
     const moved = all.at(-1);
     await until("the last to have moved to a WebSocket", () => moved.transport === "websocket");
-    expectEqual("transports", all.map(({ transport }) => transport), ["websocket", "websocket", "polling", "websocket"]);
+    const transports = ["websocket", "websocket", "websocket", "polling", "websocket"];
+    expectEqual("transports", all.map(({ transport }) => transport), transports);
     await settle(ann, all);
     await expectSameWorld(stage, all);
     expectUndisturbed(all);
