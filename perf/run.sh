@@ -6,7 +6,8 @@
 # Environment: ROUNDS=3 DURATION=8 SERVER_CPU=0 LOAD_CPU=1 LOCKSTEP=target/release/lockstep
 #   PROTOCOL=croquet, gallery, yjs, socketio or rljson; servers without a protocol move as many bytes
 #   SERVERS="lockstep baseline baseline-batch"; baseline-uring, baseline-uring-batch,
-#   lockstep-journal, bun, tungstenite, ws, gallery-json, y-websocket, socket.io, socketioxide besides
+#   lockstep-2 (two shards, on all CPUs: the generator shares one), lockstep-journal, bun, tungstenite,
+#   ws, gallery-json, y-websocket, socket.io, socketioxide besides
 #   AGAINST=baseline  RESULTS=perf/results/<time>  LOAD_FLAGS=""  DOCUMENT_FLAGS=""
 #   COMUTINY_FLAGS=""  SYNC=100ms (of lockstep-journal)
 # Each run has a fresh server process; a server's output is kept beside the results.
@@ -42,7 +43,7 @@ ulimit -Sn "$(ulimit -Hn)" # the servers inherit it
 
 # One sender of a saturated scenario says more than a client is allowed by default. What is said on Socket.IO is said
 # in CoMutiNy's world.
-lockstep_command=("$lockstep" --shards 1 --port 0)
+lockstep_command=("$lockstep" --port 0)
 case $protocol in
   socketio) lockstep_command+=(--as comutiny --comutiny-messages-per-second-max 1000000) ;;
   rljson) lockstep_command+=(--rljson-messages-per-second-max 1000000 --rljson-refs-per-second-max 100000) ;;
@@ -50,13 +51,14 @@ case $protocol in
 esac
 
 command_of() { # the command line of a server, in the array `command`, and what it speaks
-  speaks=$protocol
+  speaks=$protocol cpus=$server_cpu
   case $1 in
-    lockstep) command=("${lockstep_command[@]}" --in-memory) ;;
+    lockstep) command=("${lockstep_command[@]}" --shards 1 --in-memory) ;;
+    lockstep-2) command=("${lockstep_command[@]}" --shards 2 --in-memory) cpus=$server_cpu,$load_cpu ;;
     # The same with a journal on the disk that holds the results, in a directory of its own.
     lockstep-journal)
       rm -rf "$results/data"
-      command=("${lockstep_command[@]}" --data-dir "$results/data" --sync "${SYNC:-100ms}") ;;
+      command=("${lockstep_command[@]}" --shards 1 --data-dir "$results/data" --sync "${SYNC:-100ms}") ;;
     baseline) command=("$load" baseline --port 0) speaks=raw ;;
     baseline-batch) command=("$load" baseline --port 0 --batch) speaks=raw ;;
     baseline-uring) command=("$load" baseline --port 0 --uring) speaks=raw ;;
@@ -98,7 +100,7 @@ trap '[ -z "$server" ] || kill "$server"' EXIT
 run_one() { # scenario, server, round
   local path=$results/$1-$2-$3
   command_of "$2"
-  taskset -c "$server_cpu" "${command[@]}" >"$path.log" 2>&1 &
+  taskset -c "$cpus" "${command[@]}" >"$path.log" 2>&1 &
   server=$!
   # The shell becomes taskset and that the server, under one process id.
   while [[ $(cat "/proc/$server/comm") =~ ^(bash|run\.sh|taskset|env)$ ]]; do
