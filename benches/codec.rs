@@ -3,11 +3,13 @@
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use lockstep::codec::engineio::{Packet, payload};
 use lockstep::codec::http1::parse_head;
 use lockstep::codec::json::{object_fields, parse, write_string};
 use lockstep::codec::socketio::{self, Head};
 use lockstep::codec::websocket::{AssemblyPool, Decoder, Limits, unmask};
 use lockstep::codec::ysync::{self, Form, check_update, messages};
+use lockstep::session::frame::{FrameKind, Header};
 use serde_json::value::RawValue;
 use yrs::updates::decoder::Decode;
 use yrs::{Doc, ReadTxn, StateVector, Text, Transact, WriteTxn};
@@ -144,6 +146,29 @@ fn bench_json(criterion: &mut Criterion) {
     });
 }
 
+/// A payload of long-polling: read as its packets, and made of what a WebSocket would be sent.
+fn bench_engineio(criterion: &mut Criterion) {
+    const PACKETS: usize = 8;
+    let event = format!("42[\"move\",{{\"id\":\"{}\"}}]", "p".repeat(180));
+    let body = [event.as_str(); PACKETS].join("\u{1e}");
+    let header = Header::new(FrameKind::Text, event.len());
+    let frames = [header.as_bytes(), event.as_bytes()].concat().repeat(PACKETS);
+    let mut group = criterion.benchmark_group("engineio_payload");
+    group.throughput(Throughput::Bytes(body.len() as u64));
+    group.bench_function("read", |bencher| {
+        bencher.iter(|| {
+            payload::packets(black_box(&body)).all(|packet| Packet::parse(packet).is_ok())
+        });
+    });
+    let mut out = Vec::new();
+    group.bench_function("write", |bencher| {
+        bencher.iter(|| {
+            out.clear();
+            payload::from_frames(&mut out, black_box(&frames));
+        });
+    });
+}
+
 /// What a Socket.IO client sends: some 200 bytes, with and without an attachment.
 fn bench_socketio(criterion: &mut Criterion) {
     let payload = "p".repeat(170);
@@ -216,6 +241,7 @@ criterion_group!(
     bench_frame,
     bench_head,
     bench_json,
+    bench_engineio,
     bench_socketio,
     bench_ysync
 );

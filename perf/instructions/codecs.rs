@@ -6,7 +6,6 @@ use lockstep::codec::engineio::{Packet, payload};
 use lockstep::codec::http1::parse_head;
 use lockstep::codec::journal::{Key, Place};
 use lockstep::codec::json::{object_fields, write_string};
-use lockstep::codec::lib0::write_varuint;
 use lockstep::codec::rljson::{hash, parse_row, verify};
 use lockstep::codec::socketio::{self, Head};
 use lockstep::codec::websocket::{AssemblyPool, Decoder, Limits, unmask};
@@ -17,6 +16,7 @@ use lockstep::session::outbox::{Cursor, Slices};
 use lockstep::session::{History, Outbox, RingPool};
 
 use crate::case;
+use crate::crowd::typed;
 use crate::world::{masked, upgrade};
 
 const WARM_UP: u32 = 20;
@@ -141,26 +141,6 @@ fn socketio() {
         let parts = socketio::event(&head, "move", &[black_box(arg.as_bytes())]);
         parts.iter().for_each(|part| out.extend_from_slice(part));
     });
-}
-
-/// Letters that client 7 types one behind the other, from the letter `first` on, as one update.
-pub(crate) fn typed(first: u32, letters: u32) -> Vec<u8> {
-    let mut update = vec![1];
-    write_varuint(&mut update, letters.into());
-    update.push(7);
-    write_varuint(&mut update, first.into());
-    for letter in first..first + letters {
-        match letter.checked_sub(1) {
-            Some(last) => {
-                update.extend_from_slice(&[0x84, 7]);
-                write_varuint(&mut update, last.into());
-            }
-            None => update.extend_from_slice(b"\x04\x01\x04text"),
-        }
-        update.extend_from_slice(b"\x01x");
-    }
-    update.push(0);
-    update
 }
 
 fn yjs() {

@@ -7,6 +7,8 @@
 
 mod codecs;
 mod compare;
+#[path = "../crowd.rs"]
+mod crowd;
 mod turns;
 #[path = "../../src/shard/tests/world.rs"]
 mod world;
