@@ -429,12 +429,7 @@ impl fmt::Write for Capped {
 
 fn push_quoted(out: &mut String, text: &str) {
     out.push('"');
-    for char in text.chars() {
-        match char {
-            '"' | '\\' => out.extend(['\\', char]),
-            char => push_visible(out, char),
-        }
-    }
+    push_visible(out, text, b"\"\\");
     out.push('"');
 }
 
@@ -444,16 +439,26 @@ fn push_json(out: &mut String, json: &str) {
 }
 
 fn push_escaped(out: &mut String, text: &str) {
-    text.chars().for_each(|char| push_visible(out, char));
+    push_visible(out, text, b"");
 }
 
-/// Control characters never reach a terminal or split a line, whoever chose the text.
-fn push_visible(out: &mut String, char: char) {
-    match char {
-        '\n' => out.push_str("\\n"),
-        '\t' => out.push_str("\\t"),
-        char if char.is_control() => drop(write!(out, "\\u{:04x}", u32::from(char))),
-        char => out.push(char),
+/// Control characters never reach a terminal or split a line, whoever chose the text. Before the
+/// ASCII characters of `quoted` comes a backslash.
+fn push_visible(out: &mut String, mut text: &str, quoted: &[u8]) {
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !quoted.contains(byte);
+    loop {
+        let (plain, rest) = text.split_at(text.bytes().take_while(is_plain).count());
+        out.push_str(plain);
+        let mut chars = rest.chars();
+        match chars.next() {
+            None => return,
+            Some('\n') => out.push_str("\\n"),
+            Some('\t') => out.push_str("\\t"),
+            Some(char) if char.is_control() => drop(write!(out, "\\u{:04x}", u32::from(char))),
+            Some(char) if char.is_ascii() => out.extend(['\\', char]),
+            Some(char) => out.push(char),
+        }
+        text = chars.as_str();
     }
 }
 
