@@ -6,8 +6,9 @@
 # Environment: ROUNDS=3 DURATION=8 SERVER_CPU=0 LOAD_CPU=1 LOCKSTEP=target/release/lockstep
 #   PROTOCOL=croquet, gallery, yjs, socketio or rljson; servers without a protocol move as many bytes
 #   SERVERS="lockstep baseline baseline-batch"; baseline-uring, baseline-uring-batch,
-#   lockstep-2 (two shards, on all CPUs: the generator shares one), lockstep-journal, bun, tungstenite,
-#   ws, gallery-json, y-websocket, socket.io, socketioxide besides
+#   lockstep-2 (two shards, on all CPUs: the generator shares one), lockstep-echo (for storm alone: who
+#   connects and says nothing), lockstep-journal, bun, tungstenite, ws, gallery-json, y-websocket,
+#   socket.io, socketioxide besides
 #   AGAINST=baseline  RESULTS=perf/results/<time>  LOAD_FLAGS=""  DOCUMENT_FLAGS=""
 #   COMUTINY_FLAGS=""  SYNC=100ms (of lockstep-journal)
 # Each run has a fresh server process; a server's output is kept beside the results.
@@ -51,10 +52,13 @@ case $protocol in
 esac
 
 command_of() { # the command line of a server, in the array `command`, and what it speaks
-  speaks=$protocol cpus=$server_cpu
+  speaks=$protocol cpus=$server_cpu server_flags=()
   case $1 in
     lockstep) command=("${lockstep_command[@]}" --shards 1 --in-memory) ;;
     lockstep-2) command=("${lockstep_command[@]}" --shards 2 --in-memory) cpus=$server_cpu,$load_cpu ;;
+    lockstep-echo)
+      command=("$lockstep" --port 0 --shards 1 --in-memory --as conformance)
+      speaks=raw server_flags=(--prefix /echo/) ;;
     # The same with a journal on the disk that holds the results, in a directory of its own.
     lockstep-journal)
       rm -rf "$results/data"
@@ -78,7 +82,7 @@ command_of() { # the command line of a server, in the array `command`, and what 
 
 run_load() { # scenario, server, path of the results without its ending
   "$load" run "$1" --protocol "$speaks" --like "$protocol" --label "$2" --pid "$server" --cpu "$load_cpu" \
-    --duration-s "$duration" --json "$3.json" "${load_flags[@]}"
+    --duration-s "$duration" --json "$3.json" "${server_flags[@]}" "${load_flags[@]}"
 }
 
 run_documents() { # server, path of the results without their endings
