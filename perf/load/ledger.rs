@@ -128,7 +128,7 @@ mod tests {
             stamp.write(40, &mut bytes);
             bytes.extend_from_slice(b"\x84@\0");
         }
-        bytes.extend_from_slice(&bytes[4..4 + STAMP_BYTES - 1].to_vec());
+        bytes.extend_from_within(4..4 + STAMP_BYTES - 1);
         assert_eq!(Stamp::find(&bytes).collect::<Vec<_>>(), stamps);
     }
 
