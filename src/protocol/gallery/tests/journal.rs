@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::{Config, HALL};
 use super::harness::{Name, Recorded, World, error};
-use super::storage::{change, create, join, state_of};
+use super::storage::{change, create, in_a_room, join, state_of};
 use crate::protocol::Removal;
 use crate::session::journal::Entries;
 
@@ -134,10 +134,7 @@ fn after_a_crash_at_any_moment_a_room_is_as_its_members_saw_it() {
 
 #[test]
 fn what_is_recorded_after_a_crash_is_recovered_after_the_next() {
-    let mut world = World::durable(Config::default());
-    let a = world.connect("a");
-    create(&mut world, a, "r");
-    join(&mut world, a, "r");
+    let (mut world, a) = in_a_room();
     annotate(&mut world, a, "1", "first");
     for version in 1..5 {
         let (disk, recorded) = (world.disk.clone(), world.recorded());
@@ -153,10 +150,7 @@ fn what_is_recorded_after_a_crash_is_recovered_after_the_next() {
 /// With as many annotations as there may be, doing again what is stored already would not do.
 #[test]
 fn entries_that_a_record_has_are_not_applied_again() {
-    let mut world = World::durable(Config::default());
-    let a = world.connect("a");
-    create(&mut world, a, "r");
-    join(&mut world, a, "r");
+    let (mut world, a) = in_a_room();
     let many: Vec<Value> = (0..9_999).map(|id| json!({"id": id.to_string()})).collect();
     update(&mut world, a, "patch", 1, json!({"annotations": many}));
     annotate(&mut world, a, "x", "there");
@@ -173,10 +167,7 @@ fn entries_that_a_record_has_are_not_applied_again() {
 
 #[test]
 fn who_comes_while_a_room_is_recovered_waits() {
-    let mut world = World::durable(Config::default());
-    let a = world.connect("a");
-    create(&mut world, a, "r");
-    join(&mut world, a, "r");
+    let (mut world, a) = in_a_room();
     change(&mut world, a, 3);
     world.checkpoint("room/r");
     let disk = world.disk.clone();
@@ -197,10 +188,7 @@ fn who_comes_while_a_room_is_recovered_waits() {
 
 #[test]
 fn what_is_being_loaded_is_not_stored_over() {
-    let mut world = World::durable(Config::default());
-    let a = world.connect("a");
-    create(&mut world, a, "r");
-    join(&mut world, a, "r");
+    let (mut world, a) = in_a_room();
     change(&mut world, a, 3);
     world.act(a, json!({"action": "leave_room"}));
     world.settles = false;
@@ -283,10 +271,7 @@ fn while_nothing_can_be_recorded_what_is_kept_does_not_change() {
 
 #[test]
 fn what_was_recorded_survives_records_that_cannot_be_read() {
-    let mut world = World::durable(Config::default());
-    let a = world.connect("a");
-    create(&mut world, a, "r");
-    join(&mut world, a, "r");
+    let (mut world, a) = in_a_room();
     world.checkpoint("room/r");
     change(&mut world, a, 3);
     let sound = world.disk.clone();
@@ -343,10 +328,7 @@ fn entries_that_are_none_of_a_room_are_refused() {
 /// The hall's word was on its way when the process was killed.
 #[test]
 fn a_room_that_was_removed_does_not_come_back() {
-    let mut world = World::durable(Config::default());
-    let a = world.connect("a");
-    create(&mut world, a, "r");
-    join(&mut world, a, "r");
+    let (mut world, a) = in_a_room();
     change(&mut world, a, 3);
     let before = world.disk.clone();
     let entries = world.recorded().remove("room/r").unwrap();
@@ -365,10 +347,7 @@ fn a_room_that_was_removed_does_not_come_back() {
 
 #[test]
 fn a_removal_is_over_only_when_it_is_stored() {
-    let mut world = World::durable(Config::default());
-    let a = world.connect("a");
-    create(&mut world, a, "r");
-    join(&mut world, a, "r");
+    let (mut world, a) = in_a_room();
     change(&mut world, a, 3);
     world.broken = Some("full".to_owned());
     world.act(a, json!({"action": "leave_room"}));
@@ -387,10 +366,7 @@ fn a_removal_is_over_only_when_it_is_stored() {
 
 #[test]
 fn a_long_journal_is_cut_by_storing() {
-    let mut world = World::durable(Config::default());
-    let a = world.connect("a");
-    create(&mut world, a, "r");
-    join(&mut world, a, "r");
+    let (mut world, a) = in_a_room();
     let tree = "x".repeat(500_000);
     for version in 1..10 {
         assert!(!world.disk.contains_key("gallery/rooms/r"));

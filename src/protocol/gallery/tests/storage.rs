@@ -11,6 +11,15 @@ pub(super) fn create(world: &mut World, name: Name, room: &str) {
     world.act(name, json!({"action": "create_room", "roomId": room, "config": config}));
 }
 
+/// A world in which `a` is in the persistent room `r`, which it has created.
+pub(super) fn in_a_room() -> (World, Name) {
+    let mut world = World::durable(Config::default());
+    let a = world.connect("a");
+    create(&mut world, a, "r");
+    join(&mut world, a, "r");
+    (world, a)
+}
+
 pub(super) fn join(world: &mut World, name: Name, room: &str) -> Value {
     world.take(name);
     let info = json!({"role": "host"});
@@ -79,10 +88,7 @@ fn it_leaves_memory_once_stored_and_outlives_the_process() {
 
 #[test]
 fn what_is_not_stored_yet_is_when_the_process_stops() {
-    let mut world = World::durable(Config::default());
-    let a = world.connect("a");
-    create(&mut world, a, "r");
-    join(&mut world, a, "r");
+    let (mut world, a) = in_a_room();
     change(&mut world, a, 3);
     world.drain_process();
     let mut world = world.restarted();
@@ -92,10 +98,7 @@ fn what_is_not_stored_yet_is_when_the_process_stops() {
 
 #[test]
 fn a_room_of_the_same_name_that_came_later_does_not_inherit() {
-    let mut world = World::durable(Config::default());
-    let a = world.connect("a");
-    create(&mut world, a, "r");
-    join(&mut world, a, "r");
+    let (mut world, a) = in_a_room();
     change(&mut world, a, 3);
     world.act(a, json!({"action": "leave_room"}));
     // An operator removes the list: the room's record is an orphan.
@@ -130,10 +133,7 @@ fn a_hall_that_finds_nothing_stored_leaves_memory() {
 
 #[test]
 fn an_operator_removes_a_room_with_what_is_stored_of_it() {
-    let mut world = World::durable(Config::default());
-    let a = world.connect("a");
-    create(&mut world, a, "r");
-    join(&mut world, a, "r");
+    let (mut world, a) = in_a_room();
     change(&mut world, a, 3);
     assert_eq!(world.remove("r"), Removal::InUse);
     assert_eq!(world.remove("s"), Removal::Absent);
@@ -156,10 +156,7 @@ fn an_operator_removes_a_room_with_what_is_stored_of_it() {
 /// What the room was about to store does not come back.
 #[test]
 fn a_room_is_removed_while_it_is_being_stored() {
-    let mut world = World::durable(Config::default());
-    let a = world.connect("a");
-    create(&mut world, a, "r");
-    join(&mut world, a, "r");
+    let (mut world, a) = in_a_room();
     world.broken = Some("full".to_owned());
     change(&mut world, a, 3);
     world.act(a, json!({"action": "leave_room"}));
@@ -185,10 +182,7 @@ fn others_are_neither_stored_nor_loaded() {
 
 #[test]
 fn a_room_that_cannot_be_read_is_not_begun_afresh() {
-    let mut world = World::durable(Config::default());
-    let a = world.connect("a");
-    create(&mut world, a, "r");
-    join(&mut world, a, "r");
+    let (mut world, a) = in_a_room();
     change(&mut world, a, 3);
     world.act(a, json!({"action": "leave_room"}));
     let sound = world.disk["gallery/rooms/r"].clone();
@@ -230,10 +224,7 @@ fn what_comes_before_the_records_is_heard_in_order() {
 
 #[test]
 fn a_store_that_failed_is_tried_again() {
-    let mut world = World::durable(Config::default());
-    let a = world.connect("a");
-    create(&mut world, a, "r");
-    join(&mut world, a, "r");
+    let (mut world, a) = in_a_room();
     world.broken = Some("full".to_owned());
     change(&mut world, a, 3);
     world.pass(1_000);
