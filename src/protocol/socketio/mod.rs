@@ -125,7 +125,8 @@ pub trait Application: std::fmt::Debug {
     /// A client said something.
     fn on_event(&mut self, socket: Socket, event: Event<'_>, io: &mut Io<'_, '_>);
 
-    /// A client answered the request of this number ([`Io::request`]), or will not.
+    /// A client answered the request of this number ([`Io::request`]), or will not. Of one that has
+    /// gone this is told after its [`Application::on_disconnect`].
     fn on_answer(
         &mut self,
         socket: Socket,

@@ -161,10 +161,11 @@ impl Sockets {
     pub(super) fn disconnect(&mut self, socket: Socket) -> bool {
         let was_connected = self.remove(socket);
         if was_connected {
+            // Who hears that there is no answer is to know why.
+            self.notices.push_back(Notice::Disconnected(socket));
             while let Some(request) = self.requests.close_first(socket) {
                 self.notices.push_back(Notice::Unanswered(socket, request, Unanswered::Gone));
             }
-            self.notices.push_back(Notice::Disconnected(socket));
         }
         was_connected
     }

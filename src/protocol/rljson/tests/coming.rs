@@ -93,6 +93,30 @@ fn who_goes_in_the_middle_of_it_leaves_nobody_waiting() {
 }
 
 #[test]
+fn of_a_tree_whose_announcer_goes_unheard_nobody_is_told() {
+    let mut shard = shard();
+    let [one, two] = [(); 2].map(|()| shard.connect());
+    let mut forest = Forest::default();
+    let root = planted(&mut forest, &[("a", 1, 1)]);
+    // It goes when it is asked for the root, and when it is asked for a blob.
+    for answers in [false, true] {
+        shard.announce(one, ROUTE, "one", root.as_str());
+        if answers {
+            assert_eq!(serve_rows(&mut shard, one, &forest).len(), 1);
+        }
+        shard.end(one);
+        serve(&mut shard, two, &Forest::default());
+        assert_eq!(told(&mut shard, two), [""; 0]);
+        let back = shard.connect();
+        shard.pass(ASKED_MS);
+        serve(&mut shard, back, &forest);
+        assert_eq!(told(&mut shard, two), [root.as_str()]);
+        shard = self::shard();
+        assert_eq!([one, two], [(); 2].map(|()| shard.connect()));
+    }
+}
+
+#[test]
 fn what_was_on_its_way_at_a_crash_is_asked_for_after_it() {
     for is_stored in [false, true] {
         let mut shard = Shard::durable(Config::default());

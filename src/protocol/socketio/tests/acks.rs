@@ -111,10 +111,10 @@ fn who_goes_does_not_answer() {
     }
     room.told();
     room.say(one, "1");
-    let gone = ["0/ answers 0 Gone", "0/ answers 1 Gone", "0/ disconnect"];
+    let gone = ["0/ disconnect", "0/ answers 0 Gone", "0/ answers 1 Gone"];
     assert_eq!(room.told(), gone);
     room.leave(one);
-    assert_eq!(room.told(), ["0/b answers 0 Gone", "0/b disconnect"]);
+    assert_eq!(room.told(), ["0/b disconnect", "0/b answers 0 Gone"]);
     assert_eq!(room.machine.deadline(), None);
     let other = room.join();
     room.say(other, "2[\"ask-gone\"]");
