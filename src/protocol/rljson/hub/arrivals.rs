@@ -1,10 +1,10 @@
 //! How a ref comes to be taken up: its tree is fetched ([`super::fill`]), then its route takes it in.
 
-use super::coming::{NOBODY, Pushed, SILENT_WITHIN, State};
+use super::coming::{Pushed, SILENT_WITHIN, State};
 use super::fill::{FillId, Lost};
 use super::lanes::LaneId;
 use super::{Hub, WALK_ROWS_MAX};
-use crate::protocol::rljson::route::{Payload, Ref};
+use crate::protocol::rljson::route::{NOBODY, Payload, Ref};
 use crate::protocol::socketio::{Io, Socket};
 
 impl Hub {

@@ -11,9 +11,9 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::fill::Fill;
-use crate::protocol::rljson::route::{Payload, Ref, root_of};
+use crate::protocol::rljson::route::{NOBODY, Payload, Ref, root_of};
 use crate::protocol::socketio::Socket;
-use crate::session::{Instant, MemberId};
+use crate::session::Instant;
 
 /// Refs of a route that may be on their way; beyond it they are refused.
 pub(super) const COMING_MAX: usize = 1024;
@@ -40,9 +40,6 @@ pub(in crate::protocol::rljson) const TELL_AFTER: Duration = Duration::from_secs
 /// From a ref's coming to its being taken for none of a tree if its announcer, though there, answers
 /// nothing: longer than it takes to find out that it is gone.
 pub(in crate::protocol::rljson) const SILENT_WITHIN: Duration = Duration::from_secs(60);
-
-/// Who announced what nobody there has announced.
-pub(super) const NOBODY: Socket = Socket { member: MemberId(u32::MAX), namespace: 0 };
 
 /// How far a ref is on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +81,8 @@ impl Entry {
     }
 
     fn is_of(&self, from: Socket, origin: &str) -> bool {
-        self.payload.origin() == origin && (!origin.is_empty() || self.from == from)
+        let is_same = self.from == from && from != NOBODY;
+        self.payload.origin() == origin && (!origin.is_empty() || is_same)
     }
 }
 
@@ -242,6 +240,9 @@ impl Coming {
         let is_lost = |entry: &&Entry| entry.from == gone && entry.state != State::Held;
         let lost: Vec<u64> = self.entries.iter().filter(is_lost).map(|entry| entry.id).collect();
         let given_up = lost.iter().filter_map(|id| self.park(*id)).collect();
+        for entry in self.entries.iter_mut().filter(|entry| entry.from == gone) {
+            (entry.from, entry.tell_at) = (NOBODY, None);
+        }
         (lost, given_up)
     }
 

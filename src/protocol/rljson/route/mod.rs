@@ -34,7 +34,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::merge::{Base, Trust};
 use crate::codec::rljson::Hash;
 use crate::protocol::socketio::Socket;
-use crate::session::Instant;
+use crate::session::{Instant, MemberId};
 use acks::Acks;
 use bootstrap::Bootstraps;
 use log::Log;
@@ -52,6 +52,9 @@ pub use payload::{
 pub use queue::{QUEUE_BYTES_MAX, QUEUE_MAX, QUEUE_OF_RUN_MAX};
 pub use stored::{Change, StoredError};
 pub use work::{Announced, Crossing, Outcome, Said, Work};
+
+/// Who announced what nobody there has announced: whoever did is gone, and its number may be another's.
+pub const NOBODY: Socket = Socket { member: MemberId(u32::MAX), namespace: 0 };
 
 /// A client on the route.
 #[derive(Debug, Default)]
@@ -131,6 +134,10 @@ impl Route {
             }
             Some(Client { origin: None, read, .. }) => self.strays.add(read),
             None => {}
+        }
+        self.queue.orphan(socket);
+        if let Some(merging) = self.merging.as_mut().filter(|merging| merging.from == socket) {
+            merging.from = NOBODY;
         }
         self.bootstraps.end(socket);
         self.held_back.remove(&socket);
@@ -465,7 +472,6 @@ impl Route {
         let mut acks = Vec::new();
         let announced = (from, Ref::clone(&payload.reference));
         self.acks.begin(announced, Ref::clone(&latest), others, at, &mut acks);
-        acks.retain(|ack| self.clients.contains_key(&ack.to));
         self.answer(acks);
         self.latest = Some(Ref::clone(&latest));
         let change = Change { payload: payload.text.clone(), latest };
@@ -489,6 +495,7 @@ impl Route {
     }
 
     fn answer(&mut self, acks: Vec<Ack>) {
-        self.said.extend(acks.into_iter().map(Said::Ack));
+        let is_there = |ack: &Ack| self.clients.contains_key(&ack.to);
+        self.said.extend(acks.into_iter().filter(is_there).map(Said::Ack));
     }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::Payload;
 use super::payload::Ref;
+use super::{NOBODY, Payload};
 use crate::protocol::socketio::Socket;
 use crate::session::Instant;
 
@@ -73,6 +73,7 @@ impl Queue {
         let run = waiting.run();
         let own = self.runs.get(&run).map_or(&[][..], Vec::as_slice);
         if let Some(&newest) = own.last()
+            && run != Run::Connection(NOBODY)
             && (replaces || own.len() >= QUEUE_OF_RUN_MAX)
         {
             self.count(&waiting);
@@ -103,6 +104,20 @@ impl Queue {
         }
         self.discount(&waiting);
         Some(waiting)
+    }
+
+    /// A connection is gone: what was announced on it keeps its turn, and is nobody's.
+    pub(super) fn orphan(&mut self, gone: Socket) {
+        let Some(count) = self.senders.remove(&gone) else { return };
+        *self.senders.entry(NOBODY).or_default() += count;
+        for waiting in self.waiting.values_mut().filter(|waiting| waiting.from == gone) {
+            waiting.from = NOBODY;
+        }
+        if let Some(places) = self.runs.remove(&Run::Connection(gone)) {
+            let all = self.runs.entry(Run::Connection(NOBODY)).or_default();
+            all.extend(places);
+            all.sort_unstable();
+        }
     }
 
     /// Whether any of a run waits.

@@ -185,3 +185,32 @@ fn the_log_is_bounded() {
     assert_eq!((kept.len(), &*kept[0]), (LOG_REFS_MAX, "r1999"));
     assert_eq!(route.kept(2).len(), 2);
 }
+
+#[test]
+fn who_has_the_number_of_one_who_is_gone_is_not_taken_for_it() {
+    for is_merging in [true, false] {
+        let mut route = route();
+        announce(&mut route, 1, "a", 1, 0);
+        say(&mut route, 1, "a", 2, 1);
+        say(&mut route, 2, "b", 3, 2);
+        if is_merging {
+            assert!(is_forwarded(route.next_work()));
+            crossing(route.next_work());
+        }
+        route.leave(socket(2), at(3));
+        route.join(socket(2), at(3));
+        if !is_merging {
+            assert!(is_forwarded(route.next_work()));
+            crossing(route.next_work());
+        }
+        route.take_said();
+        route.finish(Outcome::Impossible);
+        route.hear(socket(1), root(3).as_str());
+        route.hear(socket(2), root(3).as_str());
+        let said = route.take_said();
+        assert_eq!(refs(&said)[0].0, [1, 2]);
+        assert_eq!(acks(&said), []);
+        route.on_deadline(at(10_000));
+        assert!(bootstraps(&route.take_said()).iter().any(|(to, _)| *to == 2));
+    }
+}
