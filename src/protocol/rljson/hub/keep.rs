@@ -306,20 +306,22 @@ impl Hub {
             self.keeper.touch(io.at(), Duration::ZERO);
         }
         let Phase::Loading(waiting) = std::mem::replace(&mut self.phase, phase) else { return };
-        for input in waiting.inputs {
-            match input {
-                Input::Connect { socket, route } => self.welcome(socket, route.as_deref(), io),
-                Input::Said { socket, values, ack } => {
-                    // It was valid when it came.
-                    let Ok(values) = json::parse(&values, DEPTH_MAX) else { continue };
-                    let mut values = values.elements();
-                    let name = values.next().map(|name| {
-                        name.to_string_value().unwrap_or_else(|| Raw::as_str(name).into())
-                    });
-                    let values = Values { values, attachments: &[] };
-                    self.hear(socket, &name.unwrap_or_default(), &values, ack, io);
-                }
+        // Before anything that was said: it is for those who are on its route.
+        for input in &waiting.inputs {
+            if let Input::Connect { socket, route } = input {
+                self.welcome(*socket, route.as_deref(), io);
             }
+        }
+        for input in waiting.inputs {
+            let Input::Said { socket, values, ack } = input else { continue };
+            // It was valid when it came.
+            let Ok(values) = json::parse(&values, DEPTH_MAX) else { continue };
+            let mut values = values.elements();
+            let name = values
+                .next()
+                .map(|name| name.to_string_value().unwrap_or_else(|| Raw::as_str(name).into()));
+            let values = Values { values, attachments: &[] };
+            self.hear(socket, &name.unwrap_or_default(), &values, ack, io);
         }
     }
 

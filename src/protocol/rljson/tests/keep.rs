@@ -194,3 +194,16 @@ fn what_no_tree_needs_makes_room_for_what_one_needs() {
     shard.end(one);
     assert!(has_all(&mut shard, &forest, root));
 }
+
+#[test]
+fn who_names_a_route_while_the_hub_is_loaded_is_told_of_no_other() {
+    let mut shard = Shard::durable(Config::default());
+    shard.holds_storage = true;
+    let one = shard.connect();
+    shard.announce(one, ROUTE, "one", "a ref");
+    let two = shard.connect_with("/socket.io/?route=/other", "");
+    let three = shard.connect_with("/socket.io/?route=sharedTree", "");
+    shard.answer_storage();
+    assert_eq!(shard.events(two), []);
+    assert_eq!(shard.events(three).len(), 1);
+}
