@@ -85,7 +85,10 @@ impl Hub {
 
     /// Hands on what has come, and fetches what is next.
     pub(super) fn take_in(&mut self, id: LaneId, io: &mut Io<'_, '_>) {
-        while let Some(lane) = self.lanes.get_mut(id)
+        let has_held = self.lanes.get(id).is_some_and(|lane| lane.coming.has_held());
+        let may = has_held && self.may_take_up(io);
+        while may
+            && let Some(lane) = self.lanes.get_mut(id)
             && let Some((entry, over)) =
                 lane.coming.next_held(|entry| lane.route.is_sure(entry.from, &entry.payload))
         {

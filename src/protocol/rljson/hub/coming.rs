@@ -186,6 +186,11 @@ impl Coming {
         Some(entry)
     }
 
+    /// Whether there is one whose tree is here.
+    pub(super) fn has_held(&self) -> bool {
+        self.entries.iter().any(|entry| entry.state == State::Held)
+    }
+
     /// The oldest whose tree is here and that need not wait for an older one of its run that is on its
     /// way: `is_sure` tells whether it has all of that. Older ones are over with it.
     pub(super) fn next_held(

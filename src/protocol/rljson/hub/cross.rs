@@ -50,6 +50,10 @@ impl Hub {
         let Some(mut cross) = self.lanes.get_mut(id).and_then(|lane| lane.cross.take()) else {
             return;
         };
+        if !self.may_take_up(io) {
+            cross.until = io.at() + MERGE_WITHIN;
+            return self.wait(id, cross);
+        }
         let is_late = cross.until <= io.at();
         if cross.out > 0 && !is_late {
             return self.wait(id, cross);

@@ -335,13 +335,15 @@ impl Hub {
         if !self.durable || !self.is_open() {
             return;
         }
-        // While nothing can be recorded, what changes is in the next base.
-        if !io.fx.is_read_only() {
+        let is_kept = !io.fx.is_read_only();
+        if is_kept {
             io.fx.record(&[&self.entry]);
             self.unstored_bytes += self.entry.len();
+        } else {
+            self.unkept.add();
         }
-        let is_long = self.unstored_bytes > UNSTORED_BYTES_MAX;
-        let delay_ms = if is_long { 0 } else { self.config().store_delay_ms };
+        let is_urgent = !is_kept || self.unstored_bytes > UNSTORED_BYTES_MAX;
+        let delay_ms = if is_urgent { 0 } else { self.config().store_delay_ms };
         self.keeper.touch(io.at(), Duration::from_millis(delay_ms));
     }
 
@@ -435,6 +437,7 @@ impl Hub {
         }
         self.shelf.write_index(&mut base, io.fx.recorded());
         self.storing = Some(Storing::Base);
+        self.unkept.begin();
         io.fx.store_base(self.base_name(), base);
         self.unstored_bytes = 0;
     }
@@ -453,6 +456,9 @@ impl Hub {
             Some(Storing::Base) => {
                 self.shelf.on_index_stored(is_stored);
                 self.keeper.end(is_stored, io.at());
+                if is_stored {
+                    self.unkept.stored(io.at());
+                }
             }
             None => {}
         }

@@ -10,7 +10,7 @@
 //! | [`coming`], [`arrivals`], [`fill`] | refs whose trees are not here yet, and how those are fetched |
 //! | [`cross`] | merging refs that crossed |
 //! | [`blobs`], [`fetch`] | blobs, which are on disk: how they get from there, and there |
-//! | [`keep`] | what outlives the process |
+//! | [`keep`], [`unkept`] | what outlives the process, and what waits until it does |
 //!
 //! Invariants:
 //! - Every request with an acknowledgement is answered, and once.
@@ -44,6 +44,7 @@ mod peers;
 mod pulls;
 mod reads;
 mod refs;
+mod unkept;
 mod verdict;
 mod writes;
 
@@ -72,6 +73,7 @@ use lanes::{LaneId, Lanes};
 use peers::Peer;
 use pulls::Pulls;
 use reads::Group;
+use unkept::Unkept;
 
 #[cfg(test)]
 pub(super) use coming::{ASK_AFTER, COMING_OF_CLIENT_MAX, PARKED_MAX, TELL_AFTER};
@@ -120,6 +122,7 @@ pub(super) struct Hub {
     /// Directories whose trees were fetched as a whole, and are there unless something was dropped.
     whole: BTreeSet<(LaneId, Hash)>,
     storing: Option<keep::Storing>,
+    unkept: Unkept,
     /// The next entry of the journal.
     entry: Vec<u8>,
     blobs: blobs::Store,
@@ -151,6 +154,7 @@ impl Hub {
             merges: VecDeque::new(),
             whole: BTreeSet::new(),
             storing: None,
+            unkept: Unkept::default(),
             entry: Vec::new(),
             blobs: blobs::Store::default(),
             config: open.config,
@@ -299,6 +303,7 @@ impl Application for Hub {
             self.give_up(pull, true, io);
         }
         self.on_refs_due(io);
+        self.take_up_waiting(io);
         self.lingers_until = self.lingers_until.filter(|until| *until > io.at());
         self.settle(io);
     }
@@ -306,7 +311,8 @@ impl Application for Hub {
     fn deadline(&self) -> Option<Instant> {
         let walk = (!self.walks.is_empty()).then(Instant::default);
         let own = self.pulls.deadline().into_iter().chain(self.lanes.deadline());
-        own.chain(walk).chain(self.lingers_until).chain(self.store_at()).min()
+        let store = self.store_at().into_iter().chain(self.unkept.until);
+        own.chain(walk).chain(self.lingers_until).chain(store).min()
     }
 
     fn on_loaded(&mut self, ticket: u32, records: Loaded, io: &mut Io<'_, '_>) {

@@ -30,6 +30,8 @@ pub(super) struct Shard {
     pub(super) counters: Counters,
     config: Arc<protocol::Config>,
     pub(super) storage: FakeStorage,
+    /// Nothing can be recorded.
+    pub(super) is_read_only: bool,
     /// The storage answers only when the test says so.
     pub(super) holds_storage: bool,
     now_us: u64,
@@ -89,6 +91,7 @@ impl Shard {
             counters: Counters::default(),
             config,
             storage,
+            is_read_only: false,
             holds_storage: false,
             now_us: u64::from(epoch) * 1_000_000,
             random: 1,
@@ -306,7 +309,7 @@ impl Shard {
         let wall_ms = EPOCH_MS + self.now_us / 1_000;
         let now = Now { at: Instant::from_micros(self.now_us), wall_ms };
         self.outcome.clear();
-        let recorder = self.storage.recorder(false);
+        let recorder = self.storage.recorder(self.is_read_only);
         let (history, pool) = (&mut self.history, &mut self.pool);
         let mut fx =
             Effects::new(now, self.random, &self.counters, history, pool, &mut self.outcome)

@@ -196,6 +196,30 @@ fn what_no_tree_needs_makes_room_for_what_one_needs() {
 }
 
 #[test]
+fn nobody_is_told_of_what_a_crash_would_take_back() {
+    let mut shard = Shard::durable(Config::default());
+    let [one, two] = [(); 2].map(|()| shard.connect());
+    shard.is_read_only = true;
+    shard.storage.broken = Some("the disk is full".to_owned());
+    let mut forest = Forest::default();
+    let root = forest.plant(&Folder::of(&[("a", 1, 1)]));
+    shard.announce(one, ROUTE, "a", root.as_str());
+    serve(&mut shard, one, &forest);
+    shard.pass(5_000);
+    assert_eq!(shard.events(two), []);
+    // What can be recorded now is the ref, and not its tree.
+    shard.is_read_only = false;
+    shard.pass(2_000);
+    assert_eq!(shard.events(two), []);
+    shard.storage.broken = None;
+    shard.pass(15_000);
+    let told = shard.events(two);
+    assert!(told.iter().any(|(_, payload)| payload["r"] == root.as_str()), "{told:?}");
+    let mut next = shard.crashed(shard.storage.disk.clone(), shard.recorded());
+    assert!(has_all(&mut next, &forest, root));
+}
+
+#[test]
 fn who_names_a_route_while_the_hub_is_loaded_is_told_of_no_other() {
     let mut shard = Shard::durable(Config::default());
     shard.holds_storage = true;
