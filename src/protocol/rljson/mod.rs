@@ -18,7 +18,7 @@ pub mod merge;
 pub mod route;
 pub mod shelf;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::time::Duration;
 

@@ -16,6 +16,8 @@ mod id;
 mod io;
 mod recovery;
 mod requests;
+#[cfg(test)]
+pub(crate) mod said;
 mod server;
 mod sockets;
 mod values;

@@ -8,23 +8,23 @@ use crate::codec::rljson::{Hash, Node, Row, blob_id, hash, parse_row, verify};
 
 /// A file as a client sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct File {
-    pub(super) content: u32,
-    pub(super) mtime_ms: u32,
+pub(crate) struct File {
+    pub(crate) content: u32,
+    pub(crate) mtime_ms: u32,
 }
 
 impl File {
-    pub(super) fn blob(self) -> Hash {
+    pub(crate) fn blob(self) -> Hash {
         blob_id(&self.content.to_le_bytes())
     }
 }
 
 /// A folder: what is at each path, `None` being a directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Folder(pub(super) BTreeMap<String, Option<File>>);
+pub(crate) struct Folder(pub(crate) BTreeMap<String, Option<File>>);
 
 impl Folder {
-    pub(super) fn of(files: &[(&str, u32, u32)]) -> Self {
+    pub(crate) fn of(files: &[(&str, u32, u32)]) -> Self {
         let mut folder = Self::default();
         for &(path, content, mtime_ms) in files {
             folder.put(path, Some(File { content, mtime_ms }));
@@ -33,7 +33,7 @@ impl Folder {
     }
 
     /// Puts a file or a directory somewhere, and takes away what is in its way.
-    pub(super) fn put(&mut self, path: &str, what: Option<File>) {
+    pub(crate) fn put(&mut self, path: &str, what: Option<File>) {
         for (at, _) in path.match_indices('/') {
             if self.0.get(&path[..at]).is_none_or(Option::is_some) {
                 self.0.insert(path[..at].to_owned(), None);
@@ -45,37 +45,43 @@ impl Folder {
         self.0.insert(path.to_owned(), what);
     }
 
-    pub(super) fn remove(&mut self, path: &str) {
+    pub(crate) fn remove(&mut self, path: &str) {
         let below = format!("{path}/");
         self.0.retain(|other, _| other != path && !other.starts_with(&below));
     }
 
-    pub(super) fn file(&self, path: &str) -> Option<File> {
+    pub(crate) fn file(&self, path: &str) -> Option<File> {
         self.0.get(path).copied().flatten()
     }
 
-    pub(super) fn files(&self) -> impl Iterator<Item = (&str, File)> {
+    /// Files of another folder that this one has nowhere.
+    pub(crate) fn lacks(&self, other: &Self) -> Vec<File> {
+        let has = |gone: &File| self.files().any(|(_, file)| file == *gone);
+        other.files().map(|(_, file)| file).filter(|file| !has(file)).collect()
+    }
+
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&str, File)> {
         self.0.iter().filter_map(|(path, what)| Some((path.as_str(), (*what)?)))
     }
 }
 
 /// What is in a tree: the content of each file and when it was written, `None` for a directory.
-pub(super) type Contents = BTreeMap<String, Option<(Hash, i64)>>;
+pub(crate) type Contents = BTreeMap<String, Option<(Hash, i64)>>;
 
 /// All rows there are, and all blobs.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Forest {
-    pub(super) rows: BTreeMap<Hash, String>,
-    pub(super) blobs: BTreeMap<Hash, Vec<u8>>,
+pub(crate) struct Forest {
+    pub(crate) rows: BTreeMap<Hash, String>,
+    pub(crate) blobs: BTreeMap<Hash, Vec<u8>>,
 }
 
 impl Forest {
-    pub(super) fn row(&self, hash: &Hash) -> Option<&str> {
+    pub(crate) fn row(&self, hash: &Hash) -> Option<&str> {
         self.rows.get(hash).map(String::as_str)
     }
 
     /// Plants a folder as a client does: the root's hash.
-    pub(super) fn plant(&mut self, folder: &Folder) -> Hash {
+    pub(crate) fn plant(&mut self, folder: &Folder) -> Hash {
         self.directory(folder, ".")
     }
 
@@ -119,7 +125,7 @@ impl Forest {
     }
 
     /// Adds rows that were made elsewhere, which have to be right.
-    pub(super) fn take(&mut self, rows: &[(Hash, String)]) {
+    pub(crate) fn take(&mut self, rows: &[(Hash, String)]) {
         for (hash, text) in rows {
             assert_eq!(verify(parse_row(text).unwrap()), Ok(*hash));
             self.rows.insert(*hash, text.clone());
@@ -128,7 +134,7 @@ impl Forest {
 
     /// What is in a tree: every path, with the content of files. Panics if a row is missing or out
     /// of place.
-    pub(super) fn contents(&self, root: Hash) -> Contents {
+    pub(crate) fn contents(&self, root: Hash) -> Contents {
         let mut contents = BTreeMap::new();
         let mut directories = vec![root];
         while let Some(hash) = directories.pop() {

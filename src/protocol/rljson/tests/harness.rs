@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::serve;
 use crate::protocol::fake_storage::{Disk, FakeStorage};
 use crate::protocol::receiver::{Receiver, Sent};
 use crate::protocol::rljson::hub::Hub;
 use crate::protocol::rljson::{Config, HUB};
 use crate::protocol::socketio::Server;
+use crate::protocol::socketio::said::Said;
 use crate::protocol::{self, Hello, Machine, Message, Open};
 use crate::session::effects::Effect;
 use crate::session::journal::Entries;
@@ -45,13 +47,6 @@ struct Client {
     receiver: Receiver,
     said: Vec<Said>,
     next_ack: u64,
-}
-
-/// Something that the server said: a packet as it was, and its attachments.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Said {
-    Event { name: String, args: Vec<Value>, ack: Option<u64> },
-    Answer { ack: u64, body: String, attachments: Vec<Vec<u8>> },
 }
 
 /// A request of the server.
@@ -123,10 +118,9 @@ impl Shard {
         let sent = self
             .call(|machine, fx| machine.on_message(member, Message::Text(&format!("0{auth}")), fx));
         sent.expect("a packet that is in order");
-        let welcome = self.clients[name].said.remove(0);
-        match welcome {
-            Said::Event { name: kind, .. } if kind == "connect" => Ok(name),
-            Said::Event { args, .. } => Err(args[0]["message"].as_str().unwrap().to_owned()),
+        match self.clients[name].said.remove(0) {
+            Said::Connected => Ok(name),
+            Said::Refused(why) => Err(why["message"].as_str().unwrap().to_owned()),
             other => panic!("{other:?}"),
         }
     }
@@ -184,7 +178,7 @@ impl Shard {
         let place = said.iter().position(is_it)?;
         match said.remove(place) {
             Said::Answer { body, attachments, .. } => Some((body, attachments)),
-            Said::Event { .. } => None,
+            _ => None,
         }
     }
 
@@ -234,11 +228,12 @@ impl Shard {
 
     /// A client answers a request for a blob.
     pub(super) fn reply_blob(&mut self, name: Name, ack: u64, id: &str, size: usize, part: &[u8]) {
-        let properties =
-            json!({ "blobId": id, "size": size, "createdAt": "2026-11-20T11:45:34.714Z" });
-        let content = json!({ "_placeholder": true, "num": 0 });
-        let result = json!({ "content": content, "properties": properties });
-        self.send(name, &format!("61-{ack}{}", json!([null, result])), &[part]);
+        self.reply_with(name, ack, &serve::part_of(id, size), part);
+    }
+
+    /// A client answers a request with something attached.
+    pub(super) fn reply_with(&mut self, name: Name, ack: u64, args: &[Value], part: &[u8]) {
+        self.send(name, &format!("61-{ack}{}", json!(args)), &[part]);
     }
 
     /// A client's connection ends.
@@ -364,33 +359,13 @@ impl Shard {
 /// Reads a frame of the server.
 fn take(said: &mut Vec<Said>, frame: Sent) {
     if !frame.is_text {
-        let Some(Said::Answer { attachments, .. }) = said.last_mut() else { panic!("of nothing") };
-        return attachments.push(frame.payload);
+        return said.last_mut().expect("of something").attach(frame.payload);
     }
     let text = frame.into_text();
-    let text = text.strip_prefix('4').expect("a message");
-    let (kind, rest) = text.split_at(1);
-    let rest = rest.strip_prefix("1-").unwrap_or(rest);
-    let (ack, body) = rest.split_at(rest.find(['[', '{']).unwrap_or(rest.len()));
-    let ack = (!ack.is_empty()).then(|| ack.parse().expect("a number"));
-    match kind {
-        "0" => said.push(Said::Event { name: "connect".into(), args: Vec::new(), ack }),
-        "4" => {
-            let args = vec![serde_json::from_str(body).expect("JSON")];
-            said.push(Said::Event { name: "refused".into(), args, ack });
-        }
-        "2" => {
-            let mut args: Vec<Value> = serde_json::from_str(body).expect("an array");
-            let name = args.remove(0).as_str().expect("a name").to_owned();
-            said.push(Said::Event { name, args, ack });
-        }
-        "3" | "6" => {
-            let ack = ack.expect("answers have a number");
-            let is_same = |own: &Said| matches!(own, Said::Answer { ack: own, .. } if *own == ack);
-            assert!(!said.iter().any(is_same), "answered twice");
-            let body = body.to_owned();
-            said.push(Said::Answer { ack, body, attachments: Vec::new() });
-        }
-        _ => panic!("{text}"),
+    let (packet, _) = Said::read(text.strip_prefix('4').expect("a message"));
+    if let Said::Answer { ack, .. } = &packet {
+        let is_same = |own: &Said| matches!(own, Said::Answer { ack: own, .. } if own == ack);
+        assert!(!said.iter().any(is_same), "answered twice");
     }
+    said.push(packet);
 }

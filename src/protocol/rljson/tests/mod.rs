@@ -1,6 +1,7 @@
+pub(crate) mod agent;
 mod blobs;
 mod coming;
-mod forest;
+pub(crate) mod forest;
 mod forward;
 mod golden;
 mod harness;
@@ -10,5 +11,6 @@ mod model;
 mod refs;
 mod route;
 mod rpc;
+pub(crate) mod serve;
 mod shelf;
 mod trees;

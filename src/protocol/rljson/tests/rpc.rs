@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::forest::{Folder, Forest};
 use super::harness::{Name, Request, Shard};
+use super::serve;
 use crate::codec::rljson::{EMPTY_ROOT, Hash};
 use crate::protocol::rljson::Config;
 
@@ -21,8 +22,7 @@ pub(super) fn by_hash(hash: &Hash) -> Value {
 
 /// What a client answers that has these rows.
 pub(super) fn table_of(rows: &[&str]) -> Value {
-    let rows: Vec<Value> = rows.iter().map(|row| serde_json::from_str(row).unwrap()).collect();
-    json!({ TABLE: { "_type": "trees", "_data": rows } })
+    serve::table_of(TABLE, rows)
 }
 
 /// A client answers all that it is asked, as one that has these rows and blobs; how many rows it was
@@ -57,25 +57,16 @@ fn serve_but(
                 continue;
             }
             count += 1;
-            let hash = request.args[0]["where"]["_hash"].as_str().and_then(Hash::new);
-            let rows: Vec<&str> = hash.and_then(|hash| forest.row(&hash)).into_iter().collect();
-            shard.reply(name, request.ack, &[table_of(&rows), Value::Null]);
+            shard.reply(name, request.ack, &serve::rows(&request.args[0], forest));
         }
     }
 }
 
 pub(super) fn serve_blob(shard: &mut Shard, name: Name, request: &Request, forest: &Forest) {
-    let id = request.args[0].as_str().unwrap();
-    match Hash::new(id).and_then(|id| forest.blobs.get(&id)) {
-        Some(bytes) => {
-            let at = |key| request.args[1]["range"][key].as_u64().unwrap() as usize;
-            let end = at("end").min(bytes.len());
-            shard.reply_blob(name, request.ack, id, bytes.len(), &bytes[at("start")..end]);
-        }
-        None => {
-            let error = json!({ "message": format!("Blob not found: {id}") });
-            shard.reply(name, request.ack, &[error]);
-        }
+    let (values, part) = serve::blob(&request.args, forest);
+    match part {
+        Some(part) => shard.reply_with(name, request.ack, &values, &part),
+        None => shard.reply(name, request.ack, &values),
     }
 }
 

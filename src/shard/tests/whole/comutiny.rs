@@ -10,11 +10,13 @@ use serde_json::{Value, json};
 
 use super::Play;
 use super::line::Line;
+use super::socketio::Socket;
 use super::stage::Stage;
+use crate::protocol::socketio::said::Said;
 
 const CLIENTS_MAX: usize = 6;
 const PLAYERS: u64 = 4;
-const PATH: &str = "/comutiny/socket.io/?EIO=4&transport=websocket";
+const PATH: &str = "/comutiny/socket.io/";
 /// Messages that the chat keeps, one of which may be a greeting.
 const KEPT: usize = 50;
 
@@ -39,13 +41,12 @@ struct View {
 }
 
 struct Client {
-    line: Line,
+    socket: Socket,
     name: u64,
     /// Messages that others had been told when it came.
     floor: usize,
     view: Option<View>,
     asked: VecDeque<(u64, Asked)>,
-    acks: u64,
     /// Numbers what it says.
     said: u64,
     terminated: bool,
@@ -168,39 +169,40 @@ impl View {
 }
 
 impl Client {
-    fn hear(&mut self, text: &str, chat: &mut Chat, stage: &mut Stage) {
-        stage.trace(|| format!("comutiny {}: {text}", self.name));
-        match text.as_bytes() {
-            b"2" => self.line.text("3"),
-            b"41" => self.terminated = true,
-            [b'0' | b'6', ..] | [b'4', b'0', ..] => {}
-            [b'4', b'2', event @ ..] => {
-                let (event, value): (String, Value) =
-                    serde_json::from_slice(event).expect("an event with one argument");
-                stage.met.comutiny[0] += 1;
-                if event == "world:state" {
-                    assert!(self.view.is_none(), "the world is shown once");
-                    let mut view = View::default();
-                    view.show(&value);
-                    view.chat = chat.show(&value["chat"], self.floor);
-                    self.view = Some(view);
-                } else {
-                    let view = self.view.as_mut().expect("it was shown the world");
-                    view.hear(&event, &value, chat);
-                    stage.met.comutiny[2] += usize::from(event == "session:terminated");
-                    stage.met.comutiny[1] += usize::from(event == "chat:message");
-                }
+    fn hear(&mut self, said: Said, chat: &mut Chat, stage: &mut Stage) {
+        stage.trace(|| format!("comutiny {}: {said:?}", self.name));
+        match said {
+            Said::Connected => {}
+            Said::Disconnected => self.terminated = true,
+            Said::Event { name, args, ack: None } => {
+                let [value] = &args[..] else { panic!("an event with one argument: {args:?}") };
+                self.on_event(&name, value, chat, stage);
             }
-            [b'4', b'3', ..] => self.on_answer(&text[2..], chat),
-            _ => panic!("a client does not expect {text}"),
+            Said::Answer { ack, body, .. } => self.on_answer(ack, &body, chat),
+            _ => panic!("a client does not expect {said:?}"),
         }
     }
 
-    fn on_answer(&mut self, text: &str, chat: &mut Chat) {
-        let (number, answer) = text.split_at(text.find('[').expect("an answer"));
-        let [answer]: [Value; 1] = serde_json::from_str(answer).expect("answers are JSON");
+    fn on_event(&mut self, event: &str, value: &Value, chat: &mut Chat, stage: &mut Stage) {
+        stage.met.comutiny[0] += 1;
+        if event == "world:state" {
+            assert!(self.view.is_none(), "the world is shown once");
+            let mut view = View::default();
+            view.show(value);
+            view.chat = chat.show(&value["chat"], self.floor);
+            self.view = Some(view);
+            return;
+        }
+        let view = self.view.as_mut().expect("it was shown the world");
+        view.hear(event, value, chat);
+        stage.met.comutiny[2] += usize::from(event == "session:terminated");
+        stage.met.comutiny[1] += usize::from(event == "chat:message");
+    }
+
+    fn on_answer(&mut self, number: u64, body: &str, chat: &mut Chat) {
+        let [answer]: [Value; 1] = serde_json::from_str(body).expect("answers are JSON");
         let (expected, asked) = self.asked.pop_front().expect("it asked for something");
-        assert_eq!(number.parse(), Ok(expected), "answers come in order, each once");
+        assert_eq!(number, expected, "answers come in order, each once");
         let view = self.view.as_mut().expect("it was shown the world");
         let is_ok = answer["ok"] == true;
         match asked {
@@ -257,28 +259,23 @@ impl Client {
     }
 
     fn ask(&mut self, event: &str, said: &Value, asked: Asked) {
-        self.acks += 1;
-        self.line.text(&format!("42{}{}", self.acks, json!([event, said])));
-        self.asked.push_back((self.acks, asked));
+        self.asked.push_back((self.socket.ask(event, std::slice::from_ref(said)), asked));
     }
 
     fn is_there(&self) -> bool {
-        self.line.is_well() && !self.terminated
+        self.socket.line.is_well() && !self.terminated
     }
 }
 
 impl Comutiny {
     fn connect(&mut self, stage: &mut Stage) {
         self.names += 1;
-        let mut line = Line::dial(stage, PATH);
-        line.text("40");
         self.clients.push(Client {
-            line,
+            socket: Socket::dial(stage, PATH, ""),
             name: self.names,
             floor: self.chat.order.len(),
             view: None,
             asked: VecDeque::new(),
-            acks: 0,
             said: 0,
             terminated: false,
         });
@@ -300,12 +297,11 @@ impl Play for Comutiny {
                 continue;
             }
             let bytes = if all { usize::MAX } else { stage.random.below(3_000) as usize };
-            for frame in client.line.hear(bytes) {
-                let text = frame.into_text().expect("packets are texts");
-                client.hear(&text, &mut self.chat, stage);
+            for said in client.socket.hear(bytes) {
+                client.hear(said, &mut self.chat, stage);
             }
         }
-        self.clients.retain(|client| !client.line.is_over());
+        self.clients.retain(|client| !client.socket.line.is_over());
     }
 
     fn rally(&mut self, stage: &mut Stage) {
@@ -336,6 +332,6 @@ impl Play for Comutiny {
     }
 
     fn lines(&mut self) -> Vec<&mut Line> {
-        self.clients.iter_mut().map(|client| &mut client.line).collect()
+        self.clients.iter_mut().map(|client| &mut client.socket.line).collect()
     }
 }

@@ -59,6 +59,11 @@ impl Line {
         }
     }
 
+    /// Whether something is still to be sent.
+    pub(super) fn has_more(&self) -> bool {
+        !(self.out.is_empty() || self.failed)
+    }
+
     /// All of it does, and nothing holds the other direction up.
     pub(super) fn clear(&mut self) {
         self.send(usize::MAX);

@@ -9,7 +9,7 @@
 //! done: no thread takes part.
 //!
 //! What must hold is checked by each protocol's own file, by what clients see and nothing else:
-//! [`croquet`], [`comutiny`], [`yjs`], [`gallery`]. In all of them, after a while of calm everybody has been told
+//! [`croquet`], [`comutiny`], [`yjs`], [`gallery`], [`rljson`]. In all of them, after a while of calm everybody has been told
 //! the same, and when all go nothing is left of them; no session falls, no shard spins, and tables and
 //! queues are sound after every turn.
 //!
@@ -20,6 +20,8 @@ mod comutiny;
 mod croquet;
 mod gallery;
 mod line;
+mod rljson;
+mod socketio;
 mod stage;
 mod yjs;
 
@@ -33,6 +35,8 @@ const LIVES: u32 = 3;
 const STEPS: u64 = 250;
 /// Rounds of half a second in which everything comes to rest.
 const CALM_ROUNDS: usize = 30;
+/// Answers to answers to answers.
+const ANSWERS_MAX: usize = 1_000;
 /// Sessions that may be there without anybody in them: the gallery's hall, if it has rooms.
 const STANDING: u64 = 1;
 
@@ -61,12 +65,15 @@ struct Met {
     yjs: [usize; 3],
     /// Events of Gallery that were checked, annotations that earlier lives were told of, and changes.
     gallery: [usize; 3],
+    /// Clients of the hub that had the latest tree, rows that were read, refs told by bootstraps, as
+    /// announced, and as merged.
+    rljson: [usize; 5],
 }
 
 impl Met {
     fn counts(&self) -> Vec<u64> {
-        let Self { croquet, comutiny, yjs, gallery, .. } = self;
-        let protocols = [croquet, comutiny, yjs, gallery].into_iter().flatten();
+        let Self { croquet, comutiny, yjs, gallery, rljson, .. } = self;
+        let protocols = [croquet, comutiny, yjs, gallery].into_iter().flatten().chain(rljson);
         let own = [
             self.connections,
             self.kills,
@@ -117,6 +124,7 @@ impl Run {
             Box::new(comutiny::Comutiny::default()),
             Box::new(gallery::Gallery::default()),
             Box::new(yjs::Yjs::default()),
+            Box::new(rljson::Rljson::default()),
         ];
         Self { stage: Stage::new(seed), plays }
     }
@@ -190,11 +198,30 @@ impl Run {
                 }
             }
             self.stage.pass(ms(500));
+            self.listen_all();
             for play in &mut self.plays {
-                play.listen(true, &mut self.stage);
                 play.lines().into_iter().for_each(line::Line::give_up);
             }
         }
+    }
+
+    /// All read everything, and answer, and are answered, until nobody says any more.
+    fn listen_all(&mut self) {
+        for _ in 0..ANSWERS_MAX {
+            let mut is_over = true;
+            for play in &mut self.plays {
+                play.listen(true, &mut self.stage);
+                for line in play.lines() {
+                    is_over &= !line.has_more();
+                    line.clear();
+                }
+            }
+            if is_over {
+                return;
+            }
+            self.stage.settle();
+        }
+        panic!("they never stop talking");
     }
 
     /// All go, and after a while nothing is left of them.

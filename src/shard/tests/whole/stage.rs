@@ -121,6 +121,8 @@ impl Stage {
         setup.protocols.gallery.lag_bytes_max = 1 << (12 + self.random.below(8));
         setup.protocols.gallery.store_delay_ms = 3_000;
         setup.protocols.gallery.pose_interval_ms = [0, 20][self.random.below(2) as usize];
+        setup.protocols.rljson.store_delay_ms = 3_000;
+        setup.protocols.rljson.linger_ms = 5_000;
         let now = self.world.now.at + ms(1 + self.random.below(5_000));
         self.world = World::with(Storage::by_hand(client), setup);
         self.world.set_time(now);
@@ -234,6 +236,12 @@ impl Stage {
 
     pub(super) fn pass(&mut self, time: Duration) {
         self.world.pass(time);
+        self.serve_all();
+    }
+
+    /// All is done that can be done now.
+    pub(super) fn settle(&mut self) {
+        self.world.settle();
         self.serve_all();
     }
 

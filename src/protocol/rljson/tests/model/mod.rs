@@ -46,9 +46,9 @@ fn run(seed: u64) -> Met {
         assert!(blobs.contains(blob), "seed {seed}: {blob} is lost: {:#?}", model.drops);
     }
     for who in 0..model.clients.len() {
-        let root = model.forest.plant(&model.clients[who].folder);
+        let root = model.forest.plant(&model.clients[who].agent.folder);
         // Whoever put an older tree over what it had announced ignores that for ever.
-        let is_deaf = model.clients[who].heard == Some(latest);
+        let is_deaf = model.clients[who].agent.heard == Some(latest);
         model.met.deaf += usize::from(root != latest && is_deaf);
         let is_same = root == latest || is_deaf || model.contents(root) == contents;
         assert!(is_same, "seed {seed}: client {who} differs");

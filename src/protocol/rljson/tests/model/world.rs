@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::super::agent::{Agent, Files, PATHS};
 use super::super::forest::{Contents, File, Folder, Forest};
 use super::super::route::{at, ms, payload, socket};
 use crate::codec::rljson::Hash;
@@ -17,7 +18,6 @@ use crate::protocol::rljson::route::{
 const CLIENTS_MAX: usize = 4;
 /// How long after reading a root a client announces what it had noticed before.
 const NOTICED_BEFORE: Duration = Duration::from_millis(300);
-const PATHS: [&str; 8] = ["a", "b", "c/a", "c/b", "c/d/a", "e", "e/a", "f"];
 
 /// splitmix64.
 struct Random(u64);
@@ -42,15 +42,12 @@ struct Fetch {
 
 pub(super) struct Client {
     number: u32,
-    pub(super) folder: Folder,
+    pub(super) agent: Agent,
     online: bool,
-    /// What it last announced or put in place.
-    known: Option<Hash>,
     /// On its way to the server, each with what it was made from.
     announced: VecDeque<(Hash, Option<Hash>)>,
     /// On its way to the client.
     told: VecDeque<Hash>,
-    pub(super) heard: Option<Hash>,
     fetch: Option<Fetch>,
     /// By then has arrived what it announces shortly after reading.
     arrives_by: Option<u64>,
@@ -88,7 +85,7 @@ pub(super) struct Model {
     pub(super) forest: Forest,
     pub(super) clients: Vec<Client>,
     now_ms: u64,
-    contents: u32,
+    files: Files,
     /// Contents that reached the server.
     pub(super) arrived: BTreeSet<Hash>,
     /// Contents that a user deleted, or wrote over.
@@ -98,7 +95,6 @@ pub(super) struct Model {
     latest: Option<Hash>,
     /// Where contents went that nobody threw away.
     pub(super) drops: Vec<String>,
-    by_blob: BTreeMap<Hash, u32>,
     /// What was planted, and looked into, before.
     roots: BTreeMap<Folder, Hash>,
     contents_of: BTreeMap<Hash, Rc<Contents>>,
@@ -113,13 +109,12 @@ impl Model {
             forest: Forest::default(),
             clients: Vec::new(),
             now_ms: 0,
-            contents: 0,
+            files: Files::default(),
             arrived: BTreeSet::new(),
             thrown_away: BTreeSet::new(),
             made_from: BTreeMap::new(),
             latest: None,
             drops: Vec::new(),
-            by_blob: BTreeMap::new(),
             roots: BTreeMap::new(),
             contents_of: BTreeMap::new(),
             met: Met::default(),
@@ -174,19 +169,17 @@ impl Model {
     }
 
     fn join(&mut self) {
-        let mut folder = Folder::default();
+        let mut agent = Agent::default();
         if self.random.below(2) == 0 {
-            let file = self.new_file();
-            folder.put(PATHS[self.random.below(PATHS.len())], Some(file));
+            let file = self.files.make(self.random.below(20) as u32);
+            agent.edit(PATHS[self.random.below(PATHS.len())], Some(file));
         }
         self.clients.push(Client {
             number: self.clients.len() as u32,
-            folder,
+            agent,
             online: true,
-            known: None,
             announced: VecDeque::new(),
             told: VecDeque::new(),
-            heard: None,
             fetch: None,
             arrives_by: None,
         });
@@ -196,17 +189,10 @@ impl Model {
     /// A user changes a file: what it was is thrown away on purpose.
     fn edit(&mut self, who: usize) {
         let path = PATHS[self.random.below(PATHS.len())];
-        let file = if self.random.below(3) > 0 { Some(self.new_file()) } else { None };
-        let folder = &mut self.clients[who].folder;
-        let before: Vec<File> = folder.files().map(|(_, file)| file).collect();
-        match file {
-            Some(file) => folder.put(path, Some(file)),
-            None => folder.remove(path),
-        }
-        let after: Vec<File> = folder.files().map(|(_, file)| file).collect();
-        for file in before.iter().filter(|file| !after.contains(file)) {
-            self.thrown_away.insert(file.blob());
-        }
+        let makes = self.random.below(3) > 0;
+        let file = makes.then(|| self.files.make(self.random.below(20) as u32));
+        let gone = self.clients[who].agent.edit(path, file);
+        self.thrown_away.extend(gone.into_iter().map(File::blob));
     }
 
     fn announce(&mut self, who: usize) {
@@ -217,12 +203,10 @@ impl Model {
         }
         let root = *self
             .roots
-            .entry(client.folder.clone())
+            .entry(client.agent.folder.clone())
             .or_insert_with_key(|folder| self.forest.plant(folder));
         // Also while it is offline: then it waits.
-        if client.known != Some(root) {
-            let made_from = client.known.replace(root);
-            client.heard = Some(root);
+        if let Some(made_from) = client.agent.announce(root) {
             client.announced.push_back((root, made_from));
         }
     }
@@ -328,7 +312,7 @@ impl Model {
             return;
         }
         if let Some(root) = client.told.pop_front()
-            && client.heard.replace(root) != Some(root)
+            && client.agent.hear(root)
         {
             client.fetch = Some(Fetch { root, read_ms: None });
         }
@@ -351,28 +335,9 @@ impl Model {
         let Some(fetch) = client.fetch.filter(|fetch| fetch.read_ms.is_some()) else { return };
         client.fetch = None;
         self.met.applied += 1;
-        let mut folder = Folder::default();
-        for (path, what) in &*self.contents(fetch.root) {
-            let file = what.map(|(blob, mtime_us)| self.file(blob, mtime_us));
-            self.met.copies += usize::from(path.contains("conflict"));
-            folder.put(path, file);
-        }
-        let client = &mut self.clients[who];
-        client.folder = folder;
-        client.known = Some(fetch.root);
-    }
-
-    fn file(&self, blob: Hash, mtime_us: i64) -> File {
-        File { content: self.by_blob[&blob], mtime_ms: (mtime_us / 1_000) as u32 }
-    }
-
-    fn new_file(&mut self) -> File {
-        self.contents += 1;
-        // Clocks differ.
-        let mtime_ms = self.contents + self.random.below(20) as u32;
-        let file = File { content: self.contents, mtime_ms };
-        self.by_blob.insert(file.blob(), self.contents);
-        file
+        let contents = self.contents(fetch.root);
+        self.met.copies += contents.keys().filter(|path| path.contains("conflict")).count();
+        self.clients[who].agent.apply(fetch.root, &contents, &self.files);
     }
 
     fn disconnect(&mut self, who: usize) {
@@ -393,7 +358,7 @@ impl Model {
     }
 
     fn state(&self) -> Vec<(Option<Hash>, Option<Hash>)> {
-        self.clients.iter().map(|client| (self.latest, client.known)).collect()
+        self.clients.iter().map(|client| (self.latest, client.agent.known)).collect()
     }
 
     /// Lets all that is under way come to its end.
