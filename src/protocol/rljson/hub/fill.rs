@@ -11,7 +11,7 @@ use super::fetch::{Missed, Wanted};
 use super::lanes::LaneId;
 use super::pulls::{Scope, Waiter, Want, alone};
 use crate::codec::rljson::{EMPTY_ROOT, Hash, Identity, Row};
-use crate::protocol::rljson::route::root_of;
+use crate::protocol::rljson::route::{NOBODY, root_of};
 use crate::protocol::rljson::shelf::REACH_ROWS_MAX;
 use crate::protocol::socketio::{Io, Socket};
 
@@ -46,6 +46,8 @@ pub(super) struct Fill {
     is_late: bool,
     /// There is no room for something.
     is_unkept: bool,
+    /// Something was asked for: whoever has it is the one who brings the tree.
+    is_brought: bool,
 }
 
 /// Why a tree cannot be had.
@@ -71,6 +73,7 @@ impl Fill {
             is_lost: false,
             is_late: false,
             is_unkept: false,
+            is_brought: false,
         }
     }
 
@@ -142,7 +145,7 @@ impl Hub {
         let Some(text) = self.shelf.row(&table, &hash) else {
             let (want, waiter) = (Want::Row(table, hash), Waiter::Fill(id));
             match self.pull_from(fill.scope.clone(), Some(fill.from), want, waiter, io) {
-                true => fill.out += 1,
+                true => (fill.out, fill.is_brought) = (fill.out + 1, true),
                 false => fill.is_unkept = true,
             }
             return;
@@ -153,7 +156,10 @@ impl Hub {
         if let Some(blob) = needs.blob {
             match self.want_blob(id, blob, fill.from, &fill.scope) {
                 Wanted::There => {}
-                Wanted::Comes => drop(fill.blobs.insert(blob)),
+                Wanted::Comes => {
+                    fill.blobs.insert(blob);
+                    fill.is_brought = true;
+                }
                 Wanted::NoRoom => fill.is_unkept = true,
             }
         }
@@ -175,6 +181,13 @@ impl Hub {
                 self.whole.clear();
             }
             self.whole.extend(fill.seen.into_iter().map(|row| (id.0, row)));
+        }
+        if !fill.is_brought
+            && let Some(entry) = self.lanes.get_mut(id.0).and_then(|lane| lane.coming.get_mut(id.1))
+            && entry.is_orphan
+        {
+            // All of it was here: whoever was to be asked may not have it.
+            entry.from = NOBODY;
         }
         self.held(id, io);
     }

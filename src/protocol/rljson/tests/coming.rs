@@ -153,6 +153,25 @@ fn what_was_on_its_way_at_a_crash_is_asked_for_after_it() {
 }
 
 #[test]
+fn who_is_there_when_a_tree_turns_out_to_be_here_is_told_of_it() {
+    let mut shard = Shard::durable(Config::default());
+    let one = shard.connect();
+    let mut forest = Forest::default();
+    let root = planted(&mut forest, &[("a", 1, 1)]);
+    // It is stored, and not taken up.
+    shard.is_read_only = true;
+    shard.announce(one, ROUTE, "one", root.as_str());
+    serve(&mut shard, one, &forest);
+    shard.pass(1_000);
+    let mut next = shard.crashed(shard.storage.disk.clone(), shard.recorded());
+    let late = next.connect();
+    next.pass(2_000);
+    serve(&mut next, late, &Forest::default());
+    next.pass(2_000);
+    assert_eq!(told(&mut next, late).first().map(String::as_str), Some(root.as_str()));
+}
+
+#[test]
 fn what_nothing_came_of_is_not_asked_for_after_a_crash() {
     let mut shard = Shard::durable(Config::default());
     let one = shard.connect();
