@@ -94,8 +94,12 @@ impl Play for Rljson {
         }
     }
 
-    fn cut(&mut self, _: &mut Stage) {
+    fn cut(&mut self, stage: &mut Stage) {
         self.clients.iter_mut().for_each(Client::disconnect);
+        if stage.random.one_in(2) {
+            // Nobody brings anything again.
+            self.clients.clear();
+        }
         self.ledger.forget_reads();
     }
 
