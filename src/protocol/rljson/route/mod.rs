@@ -454,11 +454,11 @@ impl Route {
             self.said.push(Said::Ref { to, payload });
         }
         let (from, told) = (waiting.from, Ref::clone(&waiting.payload.reference));
-        // It is about to put in place what it has read just before, over what it announced.
+        // It has put in place something else over what it announced, or is about to.
         let bases = self.bases(from, &waiting.payload.origin);
-        let is_hurried = bases.is_some_and(|bases| bases.is_hurried(waiting.at));
+        let is_overwritten = bases.is_some_and(|bases| bases.is_overwritten(waiting.at));
         let change = self.take_up(waiting, told);
-        if is_hurried {
+        if is_overwritten {
             self.tell_latest(from);
         }
         change

@@ -87,9 +87,10 @@ impl Bases {
         self.reads.is_empty()
     }
 
-    /// Whether what the client announced at `at` was made before it put in place what it had read.
-    pub(super) fn is_hurried(&self, at: Instant) -> bool {
-        self.reads.iter().any(|read| read.first <= at && at < read.last + HURRIED)
+    /// Whether the client puts something in place over what it announced at `at`: what it had read just
+    /// before, or has read since.
+    pub(super) fn is_overwritten(&self, at: Instant) -> bool {
+        self.reads.iter().any(|read| at < read.last + HURRIED)
     }
 
     /// What the client announced at `at` is part of the latest tree.

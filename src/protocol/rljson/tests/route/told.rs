@@ -1,6 +1,7 @@
 //! Who is told what: acknowledgements, bootstraps, gaps.
 
 use super::*;
+use crate::codec::rljson::EMPTY_ROOT;
 
 #[test]
 fn acknowledgements_are_counted() {
@@ -213,4 +214,21 @@ fn who_has_the_number_of_one_who_is_gone_is_not_taken_for_it() {
         route.on_deadline(at(10_000));
         assert!(bootstraps(&route.take_said()).iter().any(|(to, _)| *to == 2));
     }
+}
+
+#[test]
+fn who_has_read_the_latest_tree_while_its_own_was_fetched_is_told_of_its_own() {
+    let mut route = route();
+    let empty = payload(json!({ "o": "a", "r": EMPTY_ROOT.as_str() }));
+    route.announce(socket(1), empty, at(0));
+    assert!(is_forwarded(route.next_work()));
+    let own = payload(json!({ "o": "b", "r": root(2).as_str() }));
+    route.expect(socket(2), &own, at(10));
+    route.read(socket(2), EMPTY_ROOT, at(1_000));
+    route.take_said();
+    route.take_in(socket(2), own, at(10));
+    crossing(route.next_work());
+    route.finish(Outcome::Merged(root(2)));
+    let told: Vec<Vec<u32>> = refs(&route.take_said()).into_iter().map(|(to, _)| to).collect();
+    assert_eq!(told, [[1], [2]]);
 }
