@@ -35,7 +35,9 @@ impl<T: Transport> Shard<T> {
             Phase::Http(exchange) if exchange.is_answering() => exchange.keep_alive = false,
             Phase::Http(_) => self.finish_after_flush(index),
             // It is told when it has entered where it goes.
-            Phase::Moving(_) | Phase::Closing { .. } | Phase::Busy => {}
+            Phase::Moving(_) | Phase::Busy => {}
+            // One that polls is not waited for any more.
+            Phase::Closing { .. } => self.set_connection_timer(index),
             Phase::Probing(_) => self.end_probe(index),
         }
     }

@@ -576,6 +576,10 @@ fn a_process_that_stops_tells_those_who_poll() {
     let waits = Poller::open(&mut world, 0, "/io/room");
     waits.poll(&mut world);
     let _ = Poller::open(&mut world, 0, "/io/room");
+    // It was closed before, and has not asked yet.
+    let closed = Poller::open(&mut world, 0, "/io/room");
+    closed.begin_post(&world, "4kick 0");
+    world.settle();
     world.drain();
     world.settle();
     assert_eq!(waits.answer(&world).unwrap(), ["1"]);
