@@ -263,7 +263,7 @@ impl Client {
     }
 
     fn is_there(&self) -> bool {
-        self.socket.line.is_well() && !self.terminated
+        self.socket.wire.is_well() && !self.terminated
     }
 }
 
@@ -297,11 +297,11 @@ impl Play for Comutiny {
                 continue;
             }
             let bytes = if all { usize::MAX } else { stage.random.below(3_000) as usize };
-            for said in client.socket.hear(bytes) {
+            for said in client.socket.hear(bytes, stage) {
                 client.hear(said, &mut self.chat, stage);
             }
         }
-        self.clients.retain(|client| !client.socket.line.is_over());
+        self.clients.retain(|client| !client.socket.wire.is_over());
     }
 
     fn rally(&mut self, stage: &mut Stage) {
@@ -332,6 +332,6 @@ impl Play for Comutiny {
     }
 
     fn lines(&mut self) -> Vec<&mut Line> {
-        self.clients.iter_mut().map(|client| &mut client.socket.line).collect()
+        self.clients.iter_mut().flat_map(|client| client.socket.wire.lines()).collect()
     }
 }

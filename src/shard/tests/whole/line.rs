@@ -1,4 +1,4 @@
-//! A client's connection: what it says comes in pieces, late or much at once, what it is told is read
+//! A client's connection, for a WebSocket or for requests: what it says comes in pieces, late or much at once, what it is told is read
 //! when it pleases, and it may break at any time.
 
 use super::super::world::{Frame, Peer, masked, upgrade};
@@ -11,6 +11,8 @@ pub(super) struct Line {
     network: Network,
     /// What was said and is not on its way yet.
     out: Vec<u8>,
+    /// It is for requests, and this was read of their answers.
+    answers: Option<Vec<u8>>,
     /// How the server ended it.
     pub(super) close: Option<u16>,
     /// It broke; what the server sends on it is lost.
@@ -22,16 +24,42 @@ pub(super) struct Line {
 impl Line {
     /// Connects to any shard and asks for a WebSocket.
     pub(super) fn dial(stage: &mut Stage, path: &str) -> Self {
+        let mut line = Self::open(stage);
+        (line.out, line.answers) = (upgrade(path).into_bytes(), None);
+        line
+    }
+
+    /// Connects to any shard, for requests.
+    pub(super) fn open(stage: &mut Stage) -> Self {
         let side = stage.any_shard();
         stage.met.connections += 1;
         Self {
             peer: stage.world.connect(side),
             network: stage.world.network.clone(),
-            out: upgrade(path).into_bytes(),
+            out: Vec::new(),
+            answers: Some(Vec::new()),
             close: None,
             failed: false,
             left: false,
         }
+    }
+
+    pub(super) fn request(&mut self, text: &str) {
+        self.out.extend_from_slice(text.as_bytes());
+    }
+
+    /// Reads some of what was sent: status and body of an answer, once all of it is there.
+    pub(super) fn answer(&mut self, bytes: usize) -> Option<(u16, String)> {
+        let answers = self.answers.as_mut()?;
+        answers.extend(self.network.take_some(self.peer.connection, bytes));
+        let head = answers.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+        let text = std::str::from_utf8(&answers[..head]).expect("heads are texts");
+        let length = text.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+        let length: usize = length.map_or(0, |length| length.parse().expect("a number"));
+        let status = text[9..12].parse().expect("a number");
+        let body = answers.get(head..head + length)?.to_vec();
+        answers.drain(..head + length);
+        Some((status, String::from_utf8(body).expect("bodies are texts")))
     }
 
     pub(super) fn text(&mut self, text: &str) {
@@ -74,11 +102,11 @@ impl Line {
     pub(super) fn befall(&mut self, stage: &mut Stage) {
         let connection = self.peer.connection;
         match stage.random.below(60) {
-            0 => {
+            0 if self.answers.is_none() => {
                 self.out.extend(masked(0x88, &1000_u16.to_be_bytes()));
                 self.left = true;
             }
-            1 => {
+            0 | 1 => {
                 self.send(usize::MAX);
                 self.network.finish(connection);
                 self.left = true;
@@ -124,10 +152,12 @@ impl Line {
 
     /// Whether it can be expected to carry everything.
     pub(super) fn is_well(&self) -> bool {
-        self.peer.is_upgraded()
-            && !(self.failed || self.left)
-            && self.close.is_none()
-            && !self.peer.is_closed()
+        self.peer.is_upgraded() && self.close.is_none() && self.is_open()
+    }
+
+    /// Whether neither end has ended it.
+    pub(super) fn is_open(&self) -> bool {
+        !(self.failed || self.left || self.peer.is_closed())
     }
 
     /// Whether nothing more will come.
@@ -137,7 +167,7 @@ impl Line {
 
     /// The client goes, if the server has not let it in.
     pub(super) fn give_up(&mut self) {
-        if !self.is_well() {
+        if !(self.is_well() || self.answers.is_some() && self.is_open()) {
             self.fail();
         }
     }

@@ -2,22 +2,23 @@
 //!
 //! A run is a row of processes, each of one to three shards behind the common listener, with a journal
 //! and a storage. Simulated clients of every protocol share them: what they say arrives in pieces,
-//! late or much at once, they read when they please, and their connections break. Time passes; writes,
-//! syncs and stores fail for a while; storage and disk take their time; and each process is killed, has
-//! its power cut (with `--sync always`: then only what was synced is sure to be there), or stops in good
-//! order. The next one goes on from what is left. Everything comes from the seed, also when what is
-//! done: no thread takes part.
+//! late or much at once, they read when they please, and their connections break; those of Engine.IO
+//! poll, or have a WebSocket, or move to one. Time passes; writes, syncs and stores fail for a while;
+//! storage and disk take their time; and each process is killed, has its power cut (with `--sync always`:
+//! then only what was synced is sure to be there), or stops in good order. The next one goes on from what
+//! is left. Everything comes from the seed, also when what is done: no thread takes part.
 //!
 //! What must hold is checked by each protocol's own file, by what clients see and nothing else:
-//! [`croquet`], [`comutiny`], [`yjs`], [`gallery`], [`rljson`]. In all of them, after a while of calm everybody has been told
-//! the same, and when all go nothing is left of them; no session falls, no shard spins, and tables and
-//! queues are sound after every turn.
+//! [`croquet`], [`comutiny`], [`yjs`], [`gallery`], [`rljson`]. In all of them, after a while of calm
+//! everybody has been told the same, and when all go nothing is left of them; no session falls, no shard
+//! spins, and tables and queues are sound after every turn.
 //!
 //! `LOCKSTEP_SEED=n` runs one seed, and `LOCKSTEP_TRACE=1` tells what happens in it;
 //! `LOCKSTEP_SEEDS=100000` runs so many, for nights.
 
 mod comutiny;
 mod croquet;
+mod engineio;
 mod gallery;
 mod line;
 mod rljson;
@@ -29,12 +30,16 @@ use super::ms;
 use stage::{End, Stage};
 
 /// Runs of the usual test.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 150;
 const LIVES: u32 = 3;
 /// Steps of a life, at most.
 const STEPS: u64 = 250;
-/// Rounds of half a second in which everything comes to rest.
-const CALM_ROUNDS: usize = 30;
+/// Rounds in which everything comes to rest, and how long each is, in milliseconds: in all as long as it
+/// takes to find out that somebody does not poll any more.
+const CALM_ROUNDS: usize = 26;
+const CALM_ROUND_MS: u64 = 2_000;
+/// The same of a short while.
+const ROUND_MS: u64 = 500;
 /// Answers to answers to answers.
 const ANSWERS_MAX: usize = 1_000;
 /// Sessions that may be there without anybody in them: the gallery's hall, if it has rooms.
@@ -57,6 +62,8 @@ struct Met {
     slow_closed: u64,
     refused: u64,
     superseded: u64,
+    /// Clients that polled, those that moved to a WebSocket, and moves that the server counted.
+    polling: [usize; 3],
     /// Messages of Croquet that were checked, snapshots, and joins that told of earlier lives.
     croquet: [usize; 3],
     /// Events of CoMutiNy that were checked, what was said there, and players taken over.
@@ -72,8 +79,9 @@ struct Met {
 
 impl Met {
     fn counts(&self) -> Vec<u64> {
-        let Self { croquet, comutiny, yjs, gallery, rljson, .. } = self;
-        let protocols = [croquet, comutiny, yjs, gallery].into_iter().flatten().chain(rljson);
+        let Self { polling, croquet, comutiny, yjs, gallery, rljson, .. } = self;
+        let protocols =
+            [polling, croquet, comutiny, yjs, gallery].into_iter().flatten().chain(rljson);
         let own = [
             self.connections,
             self.kills,
@@ -176,28 +184,28 @@ impl Run {
     fn calm(&mut self) {
         self.stage.met.calms += 1;
         self.stage.heal();
-        self.rest(2);
+        self.rest(2, ROUND_MS);
         for play in &mut self.plays {
             (0..6).for_each(|_| play.act(&mut self.stage));
         }
-        self.rest(CALM_ROUNDS);
+        self.rest(CALM_ROUNDS, CALM_ROUND_MS);
         for play in &mut self.plays {
             play.rally(&mut self.stage);
         }
-        self.rest(6);
+        self.rest(6, ROUND_MS);
         for play in &mut self.plays {
             play.check(&mut self.stage);
         }
     }
 
-    fn rest(&mut self, rounds: usize) {
+    fn rest(&mut self, rounds: usize, round_ms: u64) {
         for _ in 0..rounds {
             for play in &mut self.plays {
                 for line in play.lines() {
                     line.clear();
                 }
             }
-            self.stage.pass(ms(500));
+            self.stage.pass(ms(round_ms));
             self.listen_all();
             for play in &mut self.plays {
                 play.lines().into_iter().for_each(line::Line::give_up);
@@ -229,7 +237,8 @@ impl Run {
         for play in &mut self.plays {
             play.lines().into_iter().for_each(line::Line::fail);
         }
-        for _ in 0..30 {
+        // Who polled and has no poll open is missed when it answers no ping.
+        for _ in 0..60 {
             self.stage.pass(ms(1_000));
         }
         self.stage.check_empty();
@@ -245,7 +254,7 @@ impl Run {
             if self.stage.is_done() {
                 return;
             }
-            self.rest(1);
+            self.rest(1, ROUND_MS);
         }
     }
 }

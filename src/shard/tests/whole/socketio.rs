@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::line::Line;
+use super::engineio::{Means, Wire};
 use super::stage::Stage;
 use crate::protocol::socketio::said::Said;
 
 pub(super) struct Socket {
-    pub(super) line: Line,
+    pub(super) wire: Wire,
     /// A packet whose attachments have not all come.
     open: Option<(Said, usize)>,
     /// Numbers its requests.
@@ -17,20 +17,21 @@ pub(super) struct Socket {
 impl Socket {
     /// Connects to any shard, and then to the first namespace.
     pub(super) fn dial(stage: &mut Stage, path: &str, auth: &str) -> Self {
-        let mut line = Line::dial(stage, &format!("{path}?EIO=4&transport=websocket"));
-        line.text(&format!("40{auth}"));
-        Self { line, open: None, asked: 0 }
+        let means = Means::any(stage);
+        let mut wire = Wire::dial(stage, path, means);
+        wire.text(&format!("40{auth}"));
+        Self { wire, open: None, asked: 0 }
     }
 
     /// Says something.
     pub(super) fn emit(&mut self, event: &str, args: &[Value]) {
-        self.line.text(&format!("42{}", packet(event, args)));
+        self.wire.text(&format!("42{}", packet(event, args)));
     }
 
     /// Asks for something; the number of the answer.
     pub(super) fn ask(&mut self, event: &str, args: &[Value]) -> u64 {
         self.asked += 1;
-        self.line.text(&format!("42{}{}", self.asked, packet(event, args)));
+        self.wire.text(&format!("42{}{}", self.asked, packet(event, args)));
         self.asked
     }
 
@@ -39,17 +40,17 @@ impl Socket {
         let args = json!(args);
         match part {
             Some(part) => {
-                self.line.text(&format!("461-{ack}{args}"));
-                self.line.binary(part);
+                self.wire.text(&format!("461-{ack}{args}"));
+                self.wire.binary(part);
             }
-            None => self.line.text(&format!("43{ack}{args}")),
+            None => self.wire.text(&format!("43{ack}{args}")),
         }
     }
 
     /// Reads some of what there is.
-    pub(super) fn hear(&mut self, bytes: usize) -> Vec<Said> {
+    pub(super) fn hear(&mut self, bytes: usize, stage: &mut Stage) -> Vec<Said> {
         let mut heard = Vec::new();
-        for frame in self.line.hear(bytes) {
+        for frame in self.wire.hear(bytes, stage) {
             if frame.first == 0x82 {
                 let (mut packet, left) =
                     self.open.take().expect("attachments come behind a packet");
@@ -61,7 +62,7 @@ impl Socket {
             assert!(text == "2" || self.open.is_none(), "{text} amid a packet");
             match text.split_at(1) {
                 ("0" | "6", _) => {}
-                ("2", "") => self.line.text("3"),
+                ("2", "") => self.wire.text("3"),
                 ("4", packet) => {
                     let (packet, attachments) = Said::read(packet);
                     self.put(packet, attachments, &mut heard);

@@ -294,6 +294,7 @@ impl Stage {
         self.met.transfers += count(|counters| counters.transfers.get());
         self.met.slow_closed += count(|counters| counters.slow_closed.get());
         self.met.refused += count(|counters| counters.refused.get());
+        self.met.polling[2] += count(|counters| counters.upgrades.get()) as usize;
         self.met.superseded += count(|counters| counters.superseded.get());
         let disk = self.world.disk.read().expect("nobody panics");
         self.met.failed_syncs += disk.failed_syncs;
@@ -331,6 +332,7 @@ impl Stage {
         };
         let (connections, members, sessions) = left(&self.world);
         assert_eq!((connections, members), (0, 0));
+        assert_eq!(self.world.count(|counters| counters.polling.get()), 0, "somebody polls");
         assert!(sessions <= super::STANDING, "{sessions} sessions are left");
     }
 }

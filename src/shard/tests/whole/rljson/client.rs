@@ -113,12 +113,12 @@ impl Client {
         }
     }
 
-    pub(super) fn line(&mut self) -> Option<&mut Line> {
-        self.connection.as_mut().map(|connection| &mut connection.socket.line)
+    pub(super) fn lines(&mut self) -> impl Iterator<Item = &mut Line> {
+        self.connection.iter_mut().flat_map(|connection| connection.socket.wire.lines())
     }
 
     pub(super) fn is_there(&self) -> bool {
-        self.connection.as_ref().is_some_and(|connection| connection.socket.line.is_well())
+        self.connection.as_ref().is_some_and(|connection| connection.socket.wire.is_well())
     }
 
     /// Answers nothing for a while.
@@ -162,13 +162,13 @@ impl Client {
     /// Reads, and does what follows from it.
     pub(super) fn listen(&mut self, bytes: usize, ledger: &mut Ledger, stage: &mut Stage) {
         let Some(connection) = &mut self.connection else { return };
-        for said in connection.socket.hear(bytes) {
+        for said in connection.socket.hear(bytes, stage) {
             stage.trace(|| format!("rljson {}: {said:?}", self.name));
             self.hear(said, ledger, stage);
         }
         self.serve(bytes == usize::MAX, stage);
         self.fetch(ledger, stage);
-        if self.line().is_some_and(|line| line.is_over()) {
+        if self.connection.as_ref().is_some_and(|it| it.socket.wire.is_over()) {
             self.disconnect();
         }
     }

@@ -104,6 +104,6 @@ impl Play for Rljson {
     }
 
     fn lines(&mut self) -> Vec<&mut Line> {
-        self.clients.iter_mut().filter_map(Client::line).collect()
+        self.clients.iter_mut().flat_map(Client::lines).collect()
     }
 }
