@@ -70,6 +70,8 @@ struct Met {
     comutiny: [usize; 3],
     /// Updates of documents that were checked, and newcomers that were told what others knew; denials.
     yjs: [usize; 3],
+    /// Pages that joined as Zeal's native clients do, and by Socket.IO.
+    zeal: [usize; 2],
     /// Events of Gallery that were checked, annotations that earlier lives were told of, and changes.
     gallery: [usize; 3],
     /// Clients of the hub that had the latest tree, rows that were read, refs told by bootstraps, as
@@ -79,9 +81,12 @@ struct Met {
 
 impl Met {
     fn counts(&self) -> Vec<u64> {
-        let Self { polling, croquet, comutiny, yjs, gallery, rljson, .. } = self;
-        let protocols =
-            [polling, croquet, comutiny, yjs, gallery].into_iter().flatten().chain(rljson);
+        let Self { polling, zeal, croquet, comutiny, yjs, gallery, rljson, .. } = self;
+        let protocols = [polling, croquet, comutiny, yjs, gallery]
+            .into_iter()
+            .flatten()
+            .chain(zeal)
+            .chain(rljson);
         let own = [
             self.connections,
             self.kills,

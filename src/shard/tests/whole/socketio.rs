@@ -15,9 +15,13 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// Connects to any shard, and then to the first namespace.
+    /// Connects to any shard by any means, and then to the first namespace.
     pub(super) fn dial(stage: &mut Stage, path: &str, auth: &str) -> Self {
         let means = Means::any(stage);
+        Self::dial_by(means, stage, path, auth)
+    }
+
+    pub(super) fn dial_by(means: Means, stage: &mut Stage, path: &str, auth: &str) -> Self {
         let mut wire = Wire::dial(stage, path, means);
         wire.text(&format!("40{auth}"));
         Self { wire, open: None, asked: 0 }

@@ -1,7 +1,9 @@
-//! Pages with a Yjs document, as y-websocket's clients. Whatever happens: whatever anybody was told of a
+//! Pages with a Yjs document, as y-websocket's clients and in Zeal's two forms. Whatever happens: whatever anybody was told of a
 //! document is in what the next newcomer is given, in this process and the next, and nothing that nobody
 //! wrote; whoever is there has the same document in the end, and knows who else is there. The documents
 //! are yrs's, as is what reads the messages.
+
+mod link;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +16,7 @@ use super::Play;
 use super::line::Line;
 use super::stage::Stage;
 use crate::codec::ysync::write_entry;
+use link::{Heard, Link};
 
 const ROOMS: u64 = 2;
 const PAGES_MAX: usize = 5;
@@ -45,7 +48,7 @@ type Present = BTreeMap<u64, (u32, Option<String>)>;
 
 struct Page {
     /// None while it is not connected.
-    line: Option<Line>,
+    link: Option<Link>,
     client: u64,
     room: usize,
     doc: Doc,
@@ -110,8 +113,8 @@ impl Changes {
 
 impl Page {
     fn say(&mut self, said: SyncMessage) {
-        if let Some(line) = &mut self.line {
-            line.binary(&Message::Sync(said).encode_v1());
+        if let Some(link) = &mut self.link {
+            link.say(Message::Sync(said).encode_v1());
         }
     }
 
@@ -125,13 +128,13 @@ impl Page {
         self.present.insert(self.client, (self.clock, Some(state)));
         let mut message = vec![1];
         crate::codec::lib0::write_varbuf(&mut message, &update);
-        if let Some(line) = &mut self.line {
-            line.binary(&message);
+        if let Some(link) = &mut self.link {
+            link.say(message);
         }
     }
 
     fn connect(&mut self, room: &Room, stage: &mut Stage) {
-        self.line = Some(Line::dial(stage, &format!("/yjs/r{}", self.room)));
+        self.link = Some(Link::dial(self.room, stage));
         (self.answers, self.floor) = (0, room.told.clone());
         // What is behind the first answer, since something is missing before it, comes before the second.
         for _ in 0..2 {
@@ -226,7 +229,7 @@ impl Yjs {
         let page = &mut self.pages[at];
         let room = &self.rooms[page.room];
         // In each process somebody comes first who has nothing.
-        if page.line.is_none() && (room.was_given || page.is_new) {
+        if page.link.is_none() && (room.was_given || page.is_new) {
             page.connect(room, stage);
         }
     }
@@ -239,7 +242,7 @@ impl Play for Yjs {
             self.clients += 1;
             let room = stage.random.below(ROOMS) as usize;
             self.pages.push(Page {
-                line: None,
+                link: None,
                 client: 100 + self.clients,
                 room,
                 doc: doc(100 + self.clients),
@@ -272,23 +275,24 @@ impl Play for Yjs {
                 continue;
             }
             let bytes = if all { usize::MAX } else { stage.random.below(3_000) as usize };
-            let frames = page.line.as_mut().map_or_else(Vec::new, |line| line.hear(bytes));
-            for frame in frames {
-                assert_eq!(frame.first, 0x82, "messages of Yjs are binary");
-                page.hear(&frame.payload, &mut self.rooms[page.room], stage);
+            let heard = page.link.as_mut().map_or_else(Vec::new, |link| link.hear(bytes, stage));
+            for heard in heard {
+                match heard {
+                    Heard::Message(message) => {
+                        page.hear(&message, &mut self.rooms[page.room], stage);
+                    }
+                    Heard::Denied => stage.met.yjs[2] += 1,
+                }
             }
             if page.renewed_ms + RENEW_MS <= stage.world.now.at.as_millis() {
                 page.announce(stage);
             }
-            if let Some(line) = page.line.take_if(|line| line.is_over()) {
-                let is_expected = matches!(line.close, None | Some(1000 | 1001 | 1012 | 1013));
-                assert!(is_expected, "closed with {:?}", line.close);
-            }
+            page.link.take_if(|link| link.is_over());
         }
     }
 
     fn rally(&mut self, stage: &mut Stage) {
-        for page in self.pages.iter_mut().filter(|page| page.line.is_some()) {
+        for page in self.pages.iter_mut().filter(|page| page.link.is_some()) {
             page.edits(&mut self.rooms[page.room], stage);
             page.announce(stage);
         }
@@ -296,7 +300,7 @@ impl Play for Yjs {
 
     fn check(&mut self, _: &mut Stage) {
         for (at, room) in self.rooms.iter().enumerate() {
-            let there = || self.pages.iter().filter(|page| page.room == at && page.line.is_some());
+            let there = || self.pages.iter().filter(|page| page.room == at && page.link.is_some());
             let mut clients: Vec<u64> = there().map(|page| page.client).collect();
             clients.sort_unstable();
             let Some(first) = there().next() else { continue };
@@ -316,12 +320,12 @@ impl Play for Yjs {
     }
 
     fn cut(&mut self, _: &mut Stage) {
-        self.pages.iter_mut().for_each(|page| page.line = None);
+        self.pages.iter_mut().for_each(|page| page.link = None);
         self.pages.retain(|page| !page.is_new);
         self.rooms.iter_mut().for_each(|room| room.was_given = false);
     }
 
     fn lines(&mut self) -> Vec<&mut Line> {
-        self.pages.iter_mut().filter_map(|page| page.line.as_mut()).collect()
+        self.pages.iter_mut().filter_map(|page| page.link.as_mut()).flat_map(Link::lines).collect()
     }
 }
