@@ -32,6 +32,8 @@ pub(super) struct Client {
     last: Option<Hash>,
     /// The last announcement of each other client that it was told of.
     told: BTreeMap<u64, u64>,
+    /// What is to be fetched next, also on the next connection.
+    next: Option<Hash>,
     connection: Option<Connection>,
 }
 
@@ -49,8 +51,6 @@ struct Connection {
     is_unsure: bool,
     asked: BTreeMap<u64, Asked>,
     fetch: Option<Fetch>,
-    /// What is to be fetched next.
-    next: Option<Hash>,
     /// Requests of the hub that it has not answered.
     requests: Vec<(u64, String, Vec<Value>)>,
     stalls_until_ms: u64,
@@ -68,6 +68,7 @@ impl Client {
             said: 0,
             last: None,
             told: BTreeMap::new(),
+            next: None,
             connection: None,
         }
     }
@@ -87,7 +88,7 @@ impl Client {
         }
         if stage.random.one_in(4) {
             self.run += 1;
-            (self.agent.known, self.agent.heard) = (None, None);
+            (self.agent.known, self.agent.heard, self.next) = (None, None, None);
         }
         let auth = json!({ "route": self.event() }).to_string();
         self.connection = Some(Connection {
@@ -99,7 +100,6 @@ impl Client {
             is_unsure: false,
             asked: BTreeMap::new(),
             fetch: None,
-            next: None,
             requests: Vec::new(),
             stalls_until_ms: 0,
         });
@@ -107,10 +107,7 @@ impl Client {
 
     pub(super) fn disconnect(&mut self) {
         let Some(connection) = self.connection.take() else { return };
-        if connection.fetch.is_some() || connection.next.is_some() {
-            // It hears of that again.
-            self.agent.heard = None;
-        }
+        self.next = self.next.or_else(|| connection.fetch.map(|fetch| fetch.root));
     }
 
     pub(super) fn lines(&mut self) -> impl Iterator<Item = &mut Line> {
@@ -141,7 +138,7 @@ impl Client {
     pub(super) fn announce(&mut self, ledger: &mut Ledger, stage: &Stage) {
         let (event, origin) = (self.event(), format!("{}.{}", self.name, self.run));
         let Some(connection) = &mut self.connection else { return };
-        if connection.fetch.is_some() {
+        if connection.fetch.is_some() || self.next.is_some() {
             return;
         }
         let root = self.forest.plant(&self.agent.folder);
@@ -248,9 +245,8 @@ impl Client {
 
     fn learn(&mut self, root: Hash, ledger: &mut Ledger) {
         ledger.tell(self.route, root);
-        let connection = self.connection.as_mut().expect("it hears");
         if self.agent.hear(root) {
-            connection.next = Some(root);
+            self.next = Some(root);
         }
     }
 
@@ -290,7 +286,7 @@ impl Client {
             ledger.overwrite(gone);
         }
         if connection.fetch.is_none()
-            && let Some(root) = connection.next.take()
+            && let Some(root) = self.next.take()
         {
             let mut fetch = Fetch::begin(root);
             connection.asked.extend([fetch.ask_row(&table, root, &mut connection.socket)]);
