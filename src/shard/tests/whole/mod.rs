@@ -30,7 +30,7 @@ use super::ms;
 use stage::{End, Stage};
 
 /// Runs of the usual test.
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 300;
 const LIVES: u32 = 3;
 /// Steps of a life, at most.
 const STEPS: u64 = 250;
