@@ -30,6 +30,8 @@ pub(super) struct Client {
     /// Numbers what it announces; and the last of that.
     said: u64,
     last: Option<Hash>,
+    /// The last of that, if it was lost with its connection: nobody may have heard it.
+    unheard: Option<Hash>,
     /// The last announcement of each other client that it was told of.
     told: BTreeMap<u64, u64>,
     /// What is to be fetched next, also on the next connection.
@@ -67,6 +69,7 @@ impl Client {
             forest: Forest::default(),
             said: 0,
             last: None,
+            unheard: None,
             told: BTreeMap::new(),
             next: None,
             connection: None,
@@ -107,6 +110,7 @@ impl Client {
 
     pub(super) fn disconnect(&mut self) {
         let Some(connection) = self.connection.take() else { return };
+        self.unheard = self.last.filter(|last| connection.open.contains(last)).or(self.unheard);
         self.next = self.next.or_else(|| connection.fetch.map(|fetch| fetch.root));
     }
 
@@ -304,7 +308,10 @@ impl Client {
         // Whoever put an older tree over what it had announced ignores that for ever.
         let known = self.agent.tree();
         let is_deaf = self.agent.heard == Some(latest) && known != latest;
-        let is_same = is_deaf || ledger.contents(known) == ledger.contents(latest);
+        // Nor is who brought the latest told of it, though it has changed its folder since: it would put
+        // that over its change.
+        let is_ahead = self.unheard == Some(known) && self.forest.row(&latest).is_some();
+        let is_same = is_deaf || is_ahead || ledger.contents(known) == ledger.contents(latest);
         assert!(is_same, "{name} has {known}, and {latest} is the latest");
     }
 }
