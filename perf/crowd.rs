@@ -1,6 +1,5 @@
 //! Sessions full of members over the in-memory network, and what the first of them says: so the
 //! clock (`benches/turn.rs`) and callgrind (`perf/instructions`) measure the same.
-#![allow(dead_code)] // neither of its users needs all of it
 
 use std::time::Duration;
 

@@ -3,8 +3,9 @@
 //! Only what runs in [`counted`] is counted, and [`finished`] ends a case: callgrind is told the
 //! names of both. Standard output names the cases in their order, each with how often it ran.
 //! Without callgrind this runs each case and says nothing about its cost.
-//! `check` compares: see [`compare`].
+//! `check` compares: see [`check`].
 
+mod check;
 mod codecs;
 mod compare;
 #[path = "../crowd.rs"]
@@ -59,7 +60,7 @@ fn main() -> ExitCode {
     if let [first, rest @ ..] = arguments.as_slice()
         && first == "check"
     {
-        return compare::main(rest);
+        return check::main(rest);
     }
     codecs::run();
     turns::run();

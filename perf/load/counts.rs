@@ -1,6 +1,5 @@
 //! What `perf/count` decides: tests of the comparison of counts, which a bench cannot have.
 
-#[allow(dead_code, unreachable_pub)] // its command line is another program's
 #[path = "../instructions/compare.rs"]
 mod compare;
 
