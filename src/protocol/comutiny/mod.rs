@@ -34,7 +34,7 @@ mod payload;
 mod player;
 mod players;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod world;
 
 use std::sync::Arc;

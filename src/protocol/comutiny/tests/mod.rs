@@ -7,4 +7,5 @@ mod harness;
 mod keep;
 mod limits;
 mod model;
+pub(crate) mod players;
 mod recovery;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::Config;
 use super::harness::{Name, Shard};
+use super::players::Players;
 
 const STEPS: usize = 300;
 const IDS: [&str; 5] = ["a", "b", "c", " d", "é\""];
@@ -14,55 +15,32 @@ const IDS: [&str; 5] = ["a", "b", "c", " d", "é\""];
 /// What a client knows.
 #[derive(Default)]
 struct View {
-    players: BTreeMap<String, Value>,
+    players: Players,
     chat: Vec<Value>,
-    plays: Option<String>,
 }
 
 impl View {
     fn show(&mut self, snapshot: &Value) {
-        let players = snapshot["players"].as_array().unwrap().iter();
-        self.players = players.map(|player| (id_of(player), player.clone())).collect();
+        self.players.show(snapshot);
         self.chat = snapshot["chat"].as_array().unwrap().clone();
     }
 
     fn hear(&mut self, event: &str, value: &Value) {
         match event {
             "world:state" => self.show(value),
-            "player:joined" | "player:updated" => {
-                let id = id_of(value);
-                assert_ne!(self.plays.as_ref(), Some(&id), "{event} is for the others");
-                let before = self.players.insert(id.clone(), value.clone());
-                assert!(event == "player:joined" || before.is_some(), "{id} never joined");
-            }
-            "player:left" => {
-                let id = id_of(value);
-                assert_ne!(self.plays.as_ref(), Some(&id), "{event} is for the others");
-                assert!(self.players.remove(&id).is_some(), "{id} leaves, and is not there");
-            }
             "chat:message" => {
                 self.chat.push(value.clone());
                 self.chat.drain(..self.chat.len().saturating_sub(50));
             }
             "session:disconnect" | "session:terminated" => {}
-            event => panic!("{event} is never said"),
+            event => assert!(self.players.hear(event, value), "{event} is never said"),
         }
     }
 
     fn check(&self, snapshot: &Value, who: Name) {
-        let players: BTreeMap<_, _> = snapshot["players"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|player| (id_of(player), player.clone()))
-            .collect();
-        assert_eq!(self.players, players, "client {who}");
+        assert_eq!(self.players.known(), Players::of(snapshot).known(), "client {who}");
         assert_eq!(Value::from(self.chat.clone()), snapshot["chat"], "client {who}");
     }
-}
-
-fn id_of(player: &Value) -> String {
-    player["id"].as_str().expect("an id").to_owned()
 }
 
 struct Game {
@@ -88,10 +66,10 @@ impl Game {
             let [answer]: [Value; 1] =
                 serde_json::from_str(&text[text.find('[').unwrap()..]).unwrap();
             if answer["ok"] == true && answer.get("state").is_some() {
-                view.plays = Some(id_of(&answer["player"]));
+                view.players.join(&answer["player"]);
                 view.show(&answer["state"]);
             } else if answer["ok"] == true && answer.get("player").is_some() {
-                view.players.insert(id_of(&answer["player"]), answer["player"].clone());
+                view.players.update(&answer["player"]);
             }
         }
         if self.shard.client(who).is_closed {
@@ -163,10 +141,7 @@ impl Game {
         self.look(who);
         let Some(view) = self.views.get_mut(&who) else { return };
         self.shard.send(who, "2[\"player:leave\"]");
-        // It is not told that its player is gone: it knows.
-        if let Some(id) = view.plays.take() {
-            view.players.remove(&id);
-        }
+        view.players.leave();
     }
 
     /// Everybody reads everything, and has seen the same.

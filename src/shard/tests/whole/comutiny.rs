@@ -12,6 +12,7 @@ use super::Play;
 use super::line::Line;
 use super::socketio::Socket;
 use super::stage::Stage;
+use crate::protocol::comutiny::tests::players::Players;
 use crate::protocol::socketio::said::Said;
 
 const CLIENTS_MAX: usize = 6;
@@ -31,11 +32,10 @@ enum Asked {
 /// What a client knows of the world.
 #[derive(Default)]
 struct View {
-    players: BTreeMap<String, Value>,
+    players: Players,
     /// Number of the last state of each client's player that it was told, or shown.
     told: BTreeMap<u64, u64>,
     shown: BTreeMap<u64, u64>,
-    plays: Option<String>,
     /// Messages of the chat before the next that it will be told.
     chat: usize,
 }
@@ -118,10 +118,6 @@ impl Chat {
     }
 }
 
-fn id_of(player: &Value) -> String {
-    player["id"].as_str().expect("an id").to_owned()
-}
-
 /// Whose client a player is of, and the number of its state.
 fn state_of(player: &Value) -> (u64, u64) {
     let [by, number] =
@@ -131,9 +127,8 @@ fn state_of(player: &Value) -> (u64, u64) {
 
 impl View {
     fn show(&mut self, snapshot: &Value) {
-        let players = snapshot["players"].as_array().expect("players").iter();
-        self.players = players.map(|player| (id_of(player), player.clone())).collect();
-        for player in self.players.values() {
+        self.players.show(snapshot);
+        for player in self.players.known().values() {
             let (by, number) = state_of(player);
             let told = self.told.get(&by).copied().unwrap_or(0);
             assert!(told <= number, "an old state is shown: {player}");
@@ -143,27 +138,18 @@ impl View {
 
     fn hear(&mut self, event: &str, value: &Value, chat: &mut Chat) {
         match event {
-            "player:joined" | "player:updated" => {
-                let id = id_of(value);
-                assert_ne!(self.plays.as_ref(), Some(&id), "{event} is for the others");
-                let (by, number) = state_of(value);
-                assert!(self.told.insert(by, number) < Some(number), "twice or late: {value}");
-                let shown = self.shown.get(&by).copied().unwrap_or(0);
-                assert!(shown <= number, "an old state is told: {value}");
-                let before = self.players.insert(id.clone(), value.clone());
-                assert!(event == "player:joined" || before.is_some(), "{id} never joined");
-            }
-            "player:left" => {
-                let id = id_of(value);
-                assert_ne!(self.plays.as_ref(), Some(&id), "{event} is for the others");
-                assert!(self.players.remove(&id).is_some(), "{id} leaves, and is not there");
-            }
             "chat:message" => {
                 chat.tell(self.chat, value);
                 self.chat += 1;
             }
             "session:disconnect" | "session:terminated" => {}
-            _ => panic!("{event} is never said"),
+            _ => assert!(self.players.hear(event, value), "{event} is never said"),
+        }
+        if matches!(event, "player:joined" | "player:updated") {
+            let (by, number) = state_of(value);
+            assert!(self.told.insert(by, number) < Some(number), "twice or late: {value}");
+            let shown = self.shown.get(&by).copied().unwrap_or(0);
+            assert!(shown <= number, "an old state is told: {value}");
         }
     }
 }
@@ -216,21 +202,13 @@ impl Client {
             }
             _ if !is_ok => assert!(answer["message"].is_string(), "{answer}"),
             Asked::Join => {
-                view.plays = Some(id_of(&answer["player"]));
+                view.players.join(&answer["player"]);
                 view.show(&answer["state"]);
                 let there = chat.show(&answer["state"]["chat"], view.chat);
                 assert_eq!(there, view.chat, "the chat is not what it was told");
             }
-            Asked::Update => {
-                let (player, id) = (&answer["player"], id_of(&answer["player"]));
-                assert_eq!(view.plays.as_ref(), Some(&id));
-                view.players.insert(id, player.clone());
-            }
-            Asked::Leave => {
-                if let Some(id) = view.plays.take() {
-                    view.players.remove(&id);
-                }
-            }
+            Asked::Update => view.players.update(&answer["player"]),
+            Asked::Leave => view.players.leave(),
         }
     }
 
@@ -314,13 +292,14 @@ impl Play for Comutiny {
 
     fn check(&mut self, _: &mut Stage) {
         let there: Vec<&Client> = self.clients.iter().filter(|client| client.is_there()).collect();
-        let view = |client: &Client| client.view.as_ref().map(|view| view.players.clone());
-        let last = view(there.last().expect("who came last")).expect("it was shown the world");
+        let players = |client: &&Client| client.view.as_ref().map(|view| view.players.clone());
+        let last = there.last().and_then(players).expect("who came last was shown the world");
         let playing: BTreeSet<&String> =
-            there.iter().filter_map(|client| client.view.as_ref()?.plays.as_ref()).collect();
-        assert!(playing.into_iter().eq(last.keys()), "whoever is there plays, and nobody else");
+            there.iter().filter_map(|client| client.view.as_ref()?.players.own()).collect();
+        assert!(playing.into_iter().eq(last.known().keys()), "whoever is there plays, nobody else");
         for client in &there {
-            assert_eq!(view(client).as_ref(), Some(&last), "what {} knows", client.name);
+            let players = players(client).expect("it was shown the world");
+            assert_eq!(players.known(), last.known(), "what {} knows", client.name);
             assert!(client.asked.is_empty(), "{} was not answered", client.name);
             let told = client.view.as_ref().map_or(0, |view| view.chat);
             assert_eq!(told, self.chat.order.len(), "the chat, as {} knows it", client.name);
