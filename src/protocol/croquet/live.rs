@@ -174,6 +174,8 @@ impl Live {
         if std::mem::take(&mut self.changed) {
             let state = stored::write_state(cx.id(), self);
             fx.record(&[stored::entry::STATE, &state]);
+            // Though nobody was told anything since: the journal has something that no record has.
+            self.stored = None;
         }
         let told_ms = self.stream.clock.told_ms();
         if told_ms > self.leased_ms {
@@ -508,8 +510,9 @@ impl Live {
         let content = stored::write_latest(cx.id(), self, fx.recorded());
         fx.store_base(latest_name(cx.id()), content);
         self.storing += 1;
-        // The record covers the promise made before, and tells this time itself.
+        // The record covers the promise made before, tells this time itself, and has all of the state.
         self.leased_ms = told.time_ms;
+        self.changed = false;
         self.stored = Some(told);
         self.stored_at = Some(fx.at());
     }

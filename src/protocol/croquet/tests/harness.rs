@@ -17,6 +17,8 @@ use crate::session::{Outcome, RingPool};
 /// A connection of the test; names stay valid after it closed.
 pub(super) type Name = usize;
 
+/// The session, as the journal calls it.
+const NAME: &str = "croquet/room";
 /// When the virtual clock begins, in milliseconds: not at zero, and between two milliseconds.
 const EPOCH_US: u64 = 1_000_700;
 
@@ -52,7 +54,7 @@ pub(super) struct Room {
     pub(super) read_only: bool,
     /// Stores are not confirmed by themselves.
     pub(super) holds_stores: bool,
-    unconfirmed: Vec<RecordName>,
+    unconfirmed: Vec<(RecordName, Option<u32>)>,
     /// What is recorded, for a room that records.
     pub(super) journal: Option<(Batch, JournalCursor)>,
     /// Round trips that were told: address and milliseconds.
@@ -115,19 +117,22 @@ impl Room {
         .with_recorder(self.journal.as_mut().map(|(batch, cursor)| Recorder {
             batch,
             cursor,
-            name: "croquet/room",
+            name: NAME,
             read_only: self.read_only,
         }));
         let result = act(&mut self.machine, &mut fx);
         let gone = self.drain();
         self.flush();
         self.machine.invariants();
+        let needs = |(_, cursor): &(Batch, JournalCursor)| cursor.oldest_segment().is_some();
+        let needs_journal = self.journal.as_ref().is_some_and(needs);
+        assert!(!(self.machine.is_over() && needs_journal), "what was recorded is not stored");
         self.check_traffic();
         for (name, close) in gone {
             self.drop_connection(name, close.code, Some(close));
         }
         if !self.holds_stores {
-            for record in std::mem::take(&mut self.unconfirmed) {
+            while let Some((record, _)) = self.unconfirmed.first().cloned() {
                 self.answer_store(&record, Ok(()));
             }
         }
@@ -153,8 +158,8 @@ impl Room {
                 Effect::Unlisten { .. } => panic!("whoever has joined listens until it leaves"),
                 Effect::Close { member, close } => gone.push((member.0 as usize, close)),
                 Effect::Load { ticket, records } => self.loads.push((ticket, records)),
-                Effect::Store { record, content, .. } => {
-                    self.unconfirmed.push(record.clone());
+                Effect::Store { record, content, base } => {
+                    self.unconfirmed.push((record.clone(), base));
                     self.stores.push((record, content));
                 }
                 Effect::Post { url, body } => self.posts.push((url, body)),
@@ -300,6 +305,14 @@ impl Room {
     }
 
     pub(super) fn answer_store(&mut self, record: &RecordName, answer: Result<(), String>) {
+        let place = self.unconfirmed.iter().position(|(name, _)| name == record).expect("stored");
+        let (_, base) = self.unconfirmed.remove(place);
+        if let (Some(store), Some((batch, cursor)), true) =
+            (base, &mut self.journal, answer.is_ok())
+            && let Some(covered) = cursor.covered_by(store)
+        {
+            batch.trim(cursor, NAME, covered);
+        }
         self.call(|machine, fx| machine.on_stored(record, answer, fx));
     }
 

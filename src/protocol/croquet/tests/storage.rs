@@ -246,11 +246,16 @@ fn a_snapshot_is_stored_soon_and_not_too_often() {
     }
     assert_eq!(times.len(), 3, "{times:?}");
     // One that fails is tried again.
-    let before = room.stores.len();
-    room.answer_store(&latest(), Ok(()));
-    room.answer_store(&latest(), Err("disk full".to_owned()));
     room.run_to(20_000);
+    let before = room.stores.len();
+    room.holds_stores = true;
+    let last = json!({"time": 19_000, "seq": 0xFFFF_FFF1_u32, "hash": "h", "url": "u"});
+    room.act(a, "SNAP", last);
+    room.run_to(21_000);
     assert_eq!(room.stores.len(), before + 1);
+    room.answer_store(&latest(), Err("disk full".to_owned()));
+    room.run_to(40_000);
+    assert_eq!(room.stores.len(), before + 2);
 }
 
 #[test]
@@ -442,4 +447,16 @@ fn a_session_is_over_only_when_it_is_stored() {
     room.run_to(60_000);
     room.answer_store(&latest(), Ok(()));
     assert!(room.machine.is_over());
+}
+
+#[test]
+fn who_comes_and_goes_at_once_leaves_nothing_in_the_journal_alone() {
+    let mut room = recording();
+    let a = room.join(json!("va"), json!({}));
+    room.answer_load(Ok(vec![None, None]));
+    assert_eq!(room.take(a)[0]["args"]["time"], 0);
+    room.leave(a, 1006);
+    room.run_to(20_000);
+    assert!(room.machine.is_over());
+    assert_eq!(room.stores.len(), 1);
 }
