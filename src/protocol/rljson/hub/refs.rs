@@ -207,10 +207,10 @@ impl Hub {
                 Said::Ref { to, payload } => {
                     io.multicast(&to, &lane.name, &[payload.as_bytes()]);
                 }
-                Said::Bootstrap { to, payload } => {
+                Said::Bootstrap { to, payload, may_have } => {
                     match lane.route.latest().and_then(|latest| root_of(latest)) {
-                        Some(root) => to_ask.push((to, root)),
-                        None => say_bootstrap(&lane.name, to, &payload, io),
+                        Some(root) if may_have => to_ask.push((to, root)),
+                        _ => say_bootstrap(&lane.name, to, &payload, io),
                     }
                 }
                 Said::Ack(ack) => say_ack(&lane.name, &ack, io),

@@ -67,6 +67,8 @@ struct Client {
     has: Option<Ref>,
     /// The ref that it announced last.
     announced: Option<Ref>,
+    /// It has another tree in place than the latest, though it may have that one's root, too.
+    lacks_latest: bool,
 }
 
 /// What is known of a route.
@@ -262,6 +264,9 @@ impl Route {
         };
         if self.held_back.contains(&socket) {
             self.missed.insert(socket);
+            if let Some(client) = self.clients.get_mut(&socket) {
+                client.lacks_latest = true;
+            }
         } else {
             let payload = server_payload(latest, true);
             self.said.push(Said::Ref { to: vec![socket], payload });
@@ -319,9 +324,10 @@ impl Route {
         self.acks.on_deadline(now, &mut acks);
         self.answer(acks);
         for socket in self.bootstraps.due(now) {
-            if let Some(payload) = self.bootstrap_of(socket) {
-                self.said.push(Said::Bootstrap { to: socket, payload });
-            }
+            let Some(payload) = self.bootstrap_of(socket) else { continue };
+            let client = self.clients.get_mut(&socket);
+            let lacks = client.is_some_and(|client| std::mem::take(&mut client.lacks_latest));
+            self.said.push(Said::Bootstrap { to: socket, payload, may_have: !lacks });
         }
     }
 

@@ -90,6 +90,8 @@ pub enum Said {
         to: Socket,
         /// JSON.
         payload: String,
+        /// Whether the client may have put that tree in place without our knowing.
+        may_have: bool,
     },
     /// `<route>:ack`.
     Ack(super::Ack),

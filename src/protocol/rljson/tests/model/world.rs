@@ -292,7 +292,7 @@ impl Model {
         for said in self.route.take_said() {
             let (to, payload) = match said {
                 Said::Ref { to, payload } => (to, payload),
-                Said::Bootstrap { to, payload } => {
+                Said::Bootstrap { to, payload, .. } => {
                     self.met.bootstraps += 1;
                     (vec![to], payload)
                 }

@@ -102,7 +102,7 @@ fn acks(said: &[Said]) -> Vec<(u32, bool, usize, usize)> {
 
 fn bootstraps(said: &[Said]) -> Vec<(u32, Value)> {
     let told = |said: &Said| match said {
-        Said::Bootstrap { to, payload } => {
+        Said::Bootstrap { to, payload, .. } => {
             Some((to.member.0, serde_json::from_str(payload).unwrap()))
         }
         _ => None,

@@ -103,6 +103,26 @@ fn whose_tree_is_on_its_way_is_told_of_others_afterwards() {
 }
 
 #[test]
+fn whose_tree_was_merged_while_it_was_told_nothing_is_told_without_being_asked() {
+    let mut route = route();
+    announce(&mut route, 1, "a", 1, 0);
+    crossing(announce(&mut route, 2, "b", 2, 1));
+    route.hold_back([socket(2)].into(), at(2));
+    route.finish(Outcome::Merged(root(1)));
+    route.hold_back([].into(), at(3));
+    let may_have = |route: &mut Route, at_ms: u64| {
+        route.on_deadline(at(at_ms));
+        let of = |said: &Said| match said {
+            Said::Bootstrap { to, may_have, .. } if *to == socket(2) => Some(*may_have),
+            _ => None,
+        };
+        route.take_said().iter().filter_map(of).collect::<Vec<bool>>()
+    };
+    assert_eq!(may_have(&mut route, 1_000), [false], "it may have had that before its own");
+    assert_eq!(may_have(&mut route, 60_000), [true], "it was told");
+}
+
+#[test]
 fn there_are_so_many_acknowledgements_at_once() {
     let mut route = route();
     route.join(socket(2), at(0));
