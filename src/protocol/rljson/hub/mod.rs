@@ -10,7 +10,7 @@
 //! | [`coming`], [`arrivals`], [`fill`] | refs whose trees are not here yet, and how those are fetched |
 //! | [`cross`] | merging refs that crossed |
 //! | [`blobs`], [`fetch`] | blobs, which are on disk: how they get from there, and there |
-//! | [`keep`], [`unkept`] | what outlives the process, and what waits until it does |
+//! | [`keep`], [`unkept`], [`load`] | what outlives the process, what waits until it does, and how the next has it |
 //!
 //! Invariants:
 //! - Every request with an acknowledgement is answered, and once.
@@ -40,6 +40,7 @@ mod filter;
 mod forward;
 mod keep;
 mod lanes;
+mod load;
 mod peers;
 mod pulls;
 mod reads;
@@ -68,8 +69,8 @@ use crate::session::journal::Entries;
 pub(super) use access::route_name;
 use answer::Form;
 use fill::FillId;
-use keep::Phase;
 use lanes::{LaneId, Lanes};
+use load::Phase;
 use peers::Peer;
 use pulls::Pulls;
 use reads::Group;

@@ -197,8 +197,12 @@ impl Hub {
         let Some(lane) = self.lanes.get_mut(id) else { return };
         let mut ended = lane.route.take_ended();
         ended.retain(|reference| lane.recorded.remove(reference));
+        let reads = lane.route.take_reads();
         for reference in ended {
             self.record_dropped(id, &reference, io);
+        }
+        for reads in reads {
+            self.record_reads(id, &reads, io);
         }
         let Some(lane) = self.lanes.get_mut(id) else { return };
         let mut to_ask = Vec::new();

@@ -27,6 +27,7 @@ mod origins;
 mod payload;
 mod queue;
 mod stored;
+mod unrecorded;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,6 +41,7 @@ use bootstrap::Bootstraps;
 use log::Log;
 use origins::{Bases, Candidate, Origins, Strays};
 use queue::{Pushed, Queue, Waiting};
+use unrecorded::Unrecorded;
 use work::server_payload;
 
 pub use acks::{ACK_WITHIN, ACKS_MAX, Ack};
@@ -50,7 +52,7 @@ pub use payload::{
     NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, PREDECESSORS_MAX, Payload, PayloadError, Ref, root_of,
 };
 pub use queue::{QUEUE_BYTES_MAX, QUEUE_MAX, QUEUE_OF_RUN_MAX};
-pub use stored::{Change, StoredError};
+pub use stored::{Change, Reads, StoredError};
 pub use work::{Announced, Crossing, Outcome, Said, Work};
 
 /// Who announced what nobody there has announced: whoever did is gone, and its number may be another's.
@@ -77,6 +79,7 @@ pub struct Route {
     latest: Option<Ref>,
     clients: BTreeMap<Socket, Client>,
     origins: Origins,
+    unrecorded: Unrecorded,
     strays: Strays,
     queue: Queue,
     merging: Option<Waiting>,
@@ -284,8 +287,12 @@ impl Route {
             self.latest.as_ref() != Some(&reference) && self.latest.as_ref() == announced;
         client.has = Some(Ref::clone(&reference));
         match &client.origin {
-            Some(origin) => self.origins.entry(origin).bases.read(reference, now),
-            None => client.read.read(reference, now),
+            Some(origin) => {
+                if self.origins.entry(origin).bases.read(reference, now) {
+                    self.unrecorded.read(origin, now);
+                }
+            }
+            None => drop(client.read.read(reference, now)),
         }
         if is_behind {
             self.tell_latest(socket);
@@ -323,6 +330,7 @@ impl Route {
         let mut acks = Vec::new();
         self.acks.on_deadline(now, &mut acks);
         self.answer(acks);
+        self.unrecorded.on_deadline(&mut self.origins, now);
         for socket in self.bootstraps.due(now) {
             let Some(payload) = self.bootstrap_of(socket) else { continue };
             let client = self.clients.get_mut(&socket);
@@ -333,7 +341,8 @@ impl Route {
 
     /// When something is next due.
     pub fn deadline(&self) -> Option<Instant> {
-        self.acks.deadline().into_iter().chain(self.bootstraps.deadline()).min()
+        let own = self.acks.deadline().into_iter().chain(self.bootstraps.deadline());
+        own.chain(self.unrecorded.deadline()).min()
     }
 
     /// Whether a client lacks the latest ref, and has announced nothing that is still to be merged.
@@ -352,12 +361,15 @@ impl Route {
         if client.origin.as_deref() != Some(origin) && !origin.is_empty() {
             client.origin = Some(origin.into());
             let read = std::mem::take(&mut client.read);
-            let origin = self.origins.entry(origin);
-            if let Some(left) = origin.left.take() {
-                origin.bases.doubt(self.strays.since(left));
-                origin.bases.resume(left, now);
+            let known = self.origins.entry(origin);
+            if let Some(left) = known.left.take() {
+                known.bases.doubt(self.strays.since(left));
+                known.bases.resume(left, now);
             }
-            origin.bases.extend(read);
+            known.bases.extend(read);
+            if known.bases.reads().len() > 0 {
+                self.unrecorded.read(origin, now);
+            }
         }
     }
 
@@ -495,8 +507,11 @@ impl Route {
             }
         }
         if !payload.origin.is_empty() {
-            let origin = self.origins.entry(&payload.origin);
-            origin.bases.announced(Ref::clone(reference), at);
+            let bases = &mut self.origins.entry(&payload.origin).bases;
+            if bases.reads().len() > 0 {
+                self.unrecorded.announced(&payload.origin);
+            }
+            bases.announced(Ref::clone(reference), at);
         }
     }
 

@@ -63,8 +63,27 @@ pub(super) struct Read {
     first: Instant,
     /// When it was read last.
     last: Instant,
+    worth: Worth,
+}
+
+/// What the reading of a tree tells of what the client has in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Worth {
+    /// What the time since tells.
+    New,
+    /// It was put in place for sure: after [`SETTLED`] the client was still there.
+    Settled,
     /// The client announced something afterwards, made from it or not; or it was another client.
-    doubt: Option<Trust>,
+    Doubtful(Trust),
+}
+
+/// What becomes of a client's reads.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Settles {
+    /// Something is in place now.
+    pub(super) some: bool,
+    /// Something may be later.
+    pub(super) more: bool,
 }
 
 /// What a client may have made its next tree from.
@@ -82,6 +101,31 @@ impl Bases {
         self.own.as_ref()
     }
 
+    /// What it has read since, or may have put in place all the same.
+    pub(super) fn reads(&self) -> impl ExactSizeIterator<Item = (&Ref, Worth)> {
+        self.reads.iter().map(|read| (&read.reference, read.worth))
+    }
+
+    /// What it had read before a restart, nobody knows when.
+    pub(super) fn restore_reads(&mut self, reads: Vec<(Ref, Worth)>) {
+        let at = Instant::default();
+        let restored = |(reference, worth)| Read { reference, first: at, last: at, worth };
+        self.reads = reads.into_iter().map(restored).collect();
+    }
+
+    /// The client is there, or was until `left`: what it has read long ago is in place.
+    fn settle(&mut self, left: Option<Instant>, now: Instant) -> Settles {
+        let mut settles = Settles::default();
+        for read in self.reads.iter_mut().filter(|read| read.worth == Worth::New) {
+            if read.last + SETTLED <= left.unwrap_or(now) {
+                (read.worth, settles.some) = (Worth::Settled, true);
+            } else {
+                settles.more |= left.is_none();
+            }
+        }
+        settles
+    }
+
     /// Whether there is but one.
     pub(super) fn is_sure(&self) -> bool {
         self.reads.is_empty()
@@ -95,23 +139,28 @@ impl Bases {
 
     /// What the client announced at `at` is part of the latest tree.
     pub(super) fn announced(&mut self, reference: Ref, at: Instant) {
-        self.reads.retain(|read| at < read.last + OVERWRITTEN_WITHIN);
+        let may_follow = |read: &mut Read| at < read.last + OVERWRITTEN_WITHIN;
+        self.reads.retain(|read| read.worth != Worth::Settled && may_follow(read));
         for read in self.reads.iter_mut().filter(|read| read.first <= at) {
-            let is_open = at < read.last + HURRIED || read.doubt == Some(Trust::Open);
-            read.doubt = Some(if is_open { Trust::Open } else { Trust::Unlikely });
+            let is_open = at < read.last + HURRIED || read.worth == Worth::Doubtful(Trust::Open);
+            read.worth = Worth::Doubtful(if is_open { Trust::Open } else { Trust::Unlikely });
         }
         self.own = Some(reference);
     }
 
-    /// The client read the root of a tree.
-    pub(super) fn read(&mut self, reference: Ref, now: Instant) {
+    /// The client read the root of a tree. Whether that was not known, but for the time.
+    pub(super) fn read(&mut self, reference: Ref, now: Instant) -> bool {
+        let newest = self.reads.last();
+        let is_known =
+            newest.is_some_and(|read| read.reference == reference && read.worth == Worth::New);
         let again = self.reads.iter().position(|read| read.reference == reference);
         let again = again.map(|again| self.reads.remove(again));
         if self.reads.len() == READS_MAX {
             self.reads.remove(0);
         }
         let first = again.map_or(now, |again| again.first);
-        self.reads.push(Read { reference, first, last: now, doubt: None });
+        self.reads.push(Read { reference, first, last: now, worth: Worth::New });
+        !is_known
     }
 
     /// What a tree announced at `at` may have been made from, oldest first; never empty.
@@ -119,12 +168,13 @@ impl Bases {
         let own = Candidate { reference: self.own.clone(), trust: Trust::Likely };
         let mut candidates = vec![own];
         for read in self.reads.iter().filter(|read| read.first <= at) {
-            let trust = match read.doubt {
-                Some(doubt) => doubt,
-                None if at < read.last + HURRIED => Trust::Open,
-                None => Trust::Likely,
+            let trust = match read.worth {
+                Worth::Doubtful(trust) => trust,
+                Worth::New if at < read.last + HURRIED => Trust::Open,
+                Worth::New | Worth::Settled => Trust::Likely,
             };
-            if read.last + SETTLED <= at && trust == Trust::Likely {
+            let is_settled = read.worth == Worth::Settled || read.last + SETTLED <= at;
+            if is_settled && trust == Trust::Likely {
                 candidates.clear();
             }
             let reference = Some(Ref::clone(&read.reference));
@@ -139,7 +189,7 @@ impl Bases {
     pub(super) fn doubt(&mut self, reads: impl Iterator<Item = Read>) {
         for read in reads {
             if self.reads.iter().all(|own| own.reference != read.reference) {
-                self.reads.push(Read { doubt: Some(Trust::Open), ..read });
+                self.reads.push(Read { worth: Worth::Doubtful(Trust::Open), ..read });
             }
         }
         self.reads.sort_by_key(|read| read.last);
@@ -150,13 +200,16 @@ impl Bases {
     /// The client, gone since `left`, is back at `now`: what it sends first it may have made before it
     /// put in place what it had read.
     pub(super) fn resume(&mut self, left: Instant, now: Instant) {
-        let unsettled = |read: &&mut Read| left < read.last + SETTLED;
+        let unsettled =
+            |read: &&mut Read| read.worth != Worth::Settled && left < read.last + SETTLED;
         self.reads.iter_mut().filter(unsettled).for_each(|read| read.last = now);
     }
 
     /// Takes over what was read before the client told its origin.
     pub(super) fn extend(&mut self, read: Self) {
-        read.reads.into_iter().for_each(|read| self.read(read.reference, read.last));
+        for read in read.reads {
+            self.read(read.reference, read.last);
+        }
     }
 }
 
@@ -216,10 +269,24 @@ impl Origins {
         self.origins.get(name)
     }
 
-    /// Each run with what it announced last, the longest silent first.
-    pub(super) fn announced(&self) -> Vec<(&str, &Ref)> {
-        let own = |name: &str| self.origins.get(name)?.bases.own();
-        self.by_use.values().filter_map(|name| Some((&**name, own(name)?))).collect()
+    /// The run of this name, as an earlier process knew it: its connection ended with that.
+    pub(super) fn restore(&mut self, name: &str) -> &mut Bases {
+        let origin = self.entry(name);
+        origin.left = Some(Instant::default());
+        &mut origin.bases
+    }
+
+    /// Each run with what it may make its next tree from, the longest silent first.
+    pub(super) fn bases(&self) -> Vec<(&str, &Bases)> {
+        let of = |name: &str| self.origins.get_key_value(name);
+        let of = self.by_use.values().filter_map(|name| of(name));
+        of.map(|(name, origin)| (&**name, &origin.bases)).collect()
+    }
+
+    /// Looks at what the run of this name has in place.
+    pub(super) fn settle(&mut self, name: &str, now: Instant) -> Settles {
+        let settle = |origin: &mut Origin| origin.bases.settle(origin.left, now);
+        self.origins.get_mut(name).map(settle).unwrap_or_default()
     }
 
     fn forget_one(&mut self) {

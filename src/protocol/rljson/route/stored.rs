@@ -1,16 +1,19 @@
 //! A route as a stored record, and its changes as entries of the journal.
 //!
-//! What is kept: the latest ref, the log, and what each run of a client announced last, which its
-//! next tree was made from. Not kept: who reads what, which nobody knows after a restart; a client
-//! whose tree was made from one that it only read is merged as if it had not.
+//! What is kept: the latest ref, the log, and what each run of a client announced last and has read
+//! since, which its next tree was made from. Not kept: what is read by clients that have announced
+//! nothing yet, as nobody knows after a restart whose that was; what such a client announces first is
+//! merged as if it had read nothing.
 
+use super::origins::{READS_MAX, Worth};
 use super::{Payload, Ref, Route};
 use crate::codec::json;
 use crate::codec::lib0::{Malformed, Reader, write_varbuf, write_varuint};
+use crate::protocol::rljson::merge::Trust;
 use crate::session::Instant;
 
-/// The version of the record.
-const VERSION: u64 = 1;
+/// The version of the record; the first had no reads.
+const VERSION: u64 = 2;
 const DEPTH_MAX: usize = 16;
 
 /// A payload that was taken up, and the latest ref from then on: an entry of the journal.
@@ -18,6 +21,14 @@ const DEPTH_MAX: usize = 16;
 pub struct Change {
     pub(super) payload: Box<str>,
     pub(super) latest: Ref,
+}
+
+/// What a run of a client has read and may have put in place: an entry of the journal. It takes the
+/// place of the run's last one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reads {
+    pub(super) origin: Box<str>,
+    pub(super) reads: Vec<(Ref, Worth)>,
 }
 
 /// Why a record or an entry cannot be read.
@@ -33,6 +44,9 @@ pub enum StoredError {
     /// A payload or a ref is none.
     #[error("a stored route has a payload that is none")]
     Payload,
+    /// More was read than is remembered, or nobody knows what it is worth.
+    #[error("a stored route has reads that are none")]
+    Reads,
 }
 
 impl Change {
@@ -62,6 +76,56 @@ fn write(out: &mut Vec<u8>, payload: &str, latest: &str) {
     write_varbuf(out, latest.as_bytes());
 }
 
+impl Reads {
+    /// Appends the entry.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        write_varbuf(out, self.origin.as_bytes());
+        let reads = self.reads.iter();
+        write_reads(out, reads.map(|(reference, worth)| (reference, *worth)));
+    }
+
+    /// Reads an entry.
+    pub fn read(reader: &mut Reader<'_>) -> Result<Self, StoredError> {
+        Ok(Self { origin: reader.varstring()?.into(), reads: read_reads(reader)? })
+    }
+}
+
+fn write_reads<'a>(out: &mut Vec<u8>, reads: impl ExactSizeIterator<Item = (&'a Ref, Worth)>) {
+    write_varuint(out, reads.len() as u64);
+    for (reference, worth) in reads {
+        write_varbuf(out, reference.as_bytes());
+        let worth = match worth {
+            Worth::New => 0,
+            Worth::Settled => 1,
+            Worth::Doubtful(Trust::Likely) => 2,
+            Worth::Doubtful(Trust::Open) => 3,
+            Worth::Doubtful(Trust::Unlikely) => 4,
+        };
+        write_varuint(out, worth);
+    }
+}
+
+fn read_reads(reader: &mut Reader<'_>) -> Result<Vec<(Ref, Worth)>, StoredError> {
+    let count = reader.count(2)?;
+    if count > READS_MAX {
+        return Err(StoredError::Reads);
+    }
+    let mut reads = Vec::new();
+    for _ in 0..count {
+        let reference = reader.varstring()?.into();
+        let worth = match reader.varuint()? {
+            0 => Worth::New,
+            1 => Worth::Settled,
+            2 => Worth::Doubtful(Trust::Likely),
+            3 => Worth::Doubtful(Trust::Open),
+            4 => Worth::Doubtful(Trust::Unlikely),
+            _ => return Err(StoredError::Reads),
+        };
+        reads.push((reference, worth));
+    }
+    Ok(reads)
+}
+
 impl Route {
     /// Appends the route as it is.
     pub fn write(&self, out: &mut Vec<u8>) {
@@ -70,15 +134,19 @@ impl Route {
         let entries = self.log.entries();
         write_varuint(out, entries.len() as u64);
         entries.for_each(|(payload, latest)| write(out, payload, latest));
-        let origins = self.origins.announced();
+        let mut origins = self.origins.bases();
+        origins.retain(|(_, bases)| bases.own().is_some() || bases.reads().len() > 0);
         write_varuint(out, origins.len() as u64);
-        origins.into_iter().for_each(|(origin, last)| write(out, origin, last));
+        for (origin, bases) in origins {
+            write(out, origin, bases.own().map_or("", |own| own));
+            write_reads(out, bases.reads());
+        }
     }
 
     /// Fills a new route with a stored one.
     pub fn restore(&mut self, reader: &mut Reader<'_>) -> Result<(), StoredError> {
         let version = reader.varuint()?;
-        if version != VERSION {
+        if !(1..=VERSION).contains(&version) {
             return Err(StoredError::Version(version));
         }
         let latest = reader.varstring()?;
@@ -87,8 +155,14 @@ impl Route {
             self.log.push(Payload::stored(&change.payload)?, &change.latest);
         }
         for _ in 0..reader.count(2)? {
-            let (origin, last) = (reader.varstring()?, Ref::from(reader.varstring()?));
-            self.origins.entry(origin).bases.announced(last, Instant::default());
+            let bases = self.origins.restore(reader.varstring()?);
+            let last = reader.varstring()?;
+            if !last.is_empty() {
+                bases.announced(last.into(), Instant::default());
+            }
+            if version > 1 {
+                bases.restore_reads(read_reads(reader)?);
+            }
         }
         self.latest = (!latest.is_empty()).then(|| latest.into());
         Ok(())
@@ -99,11 +173,27 @@ impl Route {
         let payload = Payload::stored(&change.payload)?;
         if !payload.origin.is_empty() {
             let reference = Ref::clone(&payload.reference);
-            self.origins.entry(&payload.origin).bases.announced(reference, Instant::default());
+            self.origins.restore(&payload.origin).announced(reference, Instant::default());
         }
         self.latest = Some(Ref::clone(&change.latest));
         self.log.push(payload.clone(), &change.latest);
         Ok(payload)
+    }
+
+    /// Applies what was read after the route was stored.
+    pub fn apply_reads(&mut self, reads: Reads) {
+        self.origins.restore(&reads.origin).restore_reads(reads.reads);
+    }
+
+    /// What runs of clients have read, or not any more, since this was called last: to be recorded.
+    pub fn take_reads(&mut self) -> Vec<Reads> {
+        let changed = self.unrecorded.take().into_iter();
+        let of = |origin: Box<str>| {
+            let reads = self.origins.get(&origin)?.bases.reads();
+            let reads = reads.map(|(reference, worth)| (Ref::clone(reference), worth)).collect();
+            Some(Reads { origin, reads })
+        };
+        changed.filter_map(of).collect()
     }
 }
 

@@ -10,6 +10,7 @@ use super::rpc::{ROUTE, TABLE, by_hash, serve};
 use crate::codec::rljson::Hash;
 use crate::protocol::fake_storage::Disk;
 use crate::protocol::rljson::Config;
+use crate::protocol::rljson::route::SETTLED;
 use crate::session::journal::Entries;
 
 /// A hub that was told of a tree, and the tree.
@@ -217,6 +218,35 @@ fn nobody_is_told_of_what_a_crash_would_take_back() {
     assert!(told.iter().any(|(_, payload)| payload["r"] == root.as_str()), "{told:?}");
     let mut next = shard.crashed(shard.storage.disk.clone(), shard.recorded());
     assert!(has_all(&mut next, &forest, root));
+}
+
+#[test]
+fn who_deletes_after_a_crash_what_it_read_before_has_deleted_it() {
+    for is_stored in [false, true] {
+        let mut shard = Shard::durable(Config::default());
+        let [one, two] = [(); 2].map(|()| shard.connect());
+        let mut forest = Forest::default();
+        let mut announce = |shard: &mut Shard, name, origin, files: &[(&str, u32, u32)]| {
+            let root = forest.plant(&Folder::of(files));
+            shard.announce(name, ROUTE, origin, root.as_str());
+            serve(shard, name, &forest);
+            root
+        };
+        announce(&mut shard, two, "two", &[("own", 1, 1)]);
+        let all = announce(&mut shard, one, "one", &[("own", 1, 1), ("other", 2, 2)]);
+        shard.ask(two, "readRows", &[by_hash(&all)]);
+        // By then it has put that in place.
+        shard.pass(2 * SETTLED.as_millis() as u64);
+        if is_stored {
+            shard.checkpoint();
+            assert!(!shard.needs_journal());
+        }
+        let mut next = shard.crashed(shard.storage.disk.clone(), shard.recorded());
+        let [back, late] = [(); 2].map(|()| next.connect());
+        let left = announce(&mut next, back, "two", &[("own", 3, 3)]);
+        let told = next.events(late);
+        assert!(told.iter().any(|(_, payload)| payload["r"] == left.as_str()), "{told:?}");
+    }
 }
 
 #[test]

@@ -38,6 +38,55 @@ fn a_stored_route_goes_on_where_it_was() {
     }
 }
 
+#[test]
+fn what_a_run_has_read_is_known_after_a_restart() {
+    let after = |left_ms: Option<u64>, waits_ms: u64| {
+        let mut route = after_reading(1_000);
+        let mut by_journal = restored(&stored(&route)).unwrap();
+        left_ms.into_iter().for_each(|ms| route.leave(socket(2), at(ms)));
+        route.on_deadline(at(1_000 + waits_ms));
+        for reads in route.take_reads() {
+            let mut entry = Vec::new();
+            reads.write(&mut entry);
+            let read = Reads::read(&mut Reader::new(&entry)).unwrap();
+            assert_eq!(read, reads);
+            by_journal.apply_reads(read);
+            for cut in 0..entry.len() {
+                assert!(Reads::read(&mut Reader::new(&entry[..cut])).is_err(), "{cut}");
+            }
+        }
+        [by_journal, restored(&stored(&route)).unwrap()]
+    };
+    let (settled, announces) = (ms(SETTLED), |mut route| announce(&mut route, 7, "b", 3, 5));
+    for route in after(None, settled - 1) {
+        assert_eq!(crossing(announces(route)).bases, [sure(1), unsure(2)], "at the crash");
+    }
+    for route in after(Some(30_000), 2 * settled) {
+        assert_eq!(crossing(announces(route)).bases, [sure(1), unsure(2)], "it had gone before");
+    }
+    for route in after(None, settled) {
+        assert!(is_forwarded(announces(route)), "it is in place");
+    }
+    // Nor is it a base of what comes after that.
+    for mut route in after(None, settled) {
+        announce(&mut route, 7, "b", 3, 5);
+        announce(&mut route, 8, "d", 9, 6);
+        route.finish(Outcome::Merged(root(10)));
+        let again = restored(&stored(&route)).unwrap();
+        assert_eq!(crossing(announces(again)).bases, [sure(3)]);
+    }
+}
+
+#[test]
+fn a_route_that_was_stored_without_reads_can_be_read() {
+    let mut record = vec![1, 1, b'r', 0, 1, 1, b'a', 1, b'o'];
+    assert_eq!(restored(&record).unwrap().latest().map(|latest| &**latest), Some("r"));
+    record[0] = 3;
+    assert_eq!(restored(&record).unwrap_err(), StoredError::Version(3));
+    let too_many = [vec![2, 1, b'r', 0, 1, 1, b'a', 1, b'o', 5], vec![1, b'x', 0].repeat(5)];
+    assert_eq!(restored(&too_many.concat()).unwrap_err(), StoredError::Reads);
+}
+
 /// A route after some announcements: by whom, in which run, of what, read before by whom.
 fn after(announcements: &[(u32, u8, u32, Option<u32>)]) -> Route {
     let mut route = route();
