@@ -31,7 +31,8 @@ pub enum Kind {
     Name = 1,
     /// What a session recorded. Body: its own.
     Entry = 2,
-    /// Entries up to `position` are kept elsewhere.
+    /// Entries up to `position` are kept elsewhere: of a session, or, as session 0, of all of this shard
+    /// and epoch.
     Trim = 3,
     /// The session has ended, and nothing of it is needed.
     Close = 4,
@@ -52,7 +53,7 @@ impl Kind {
 pub struct Record<'a> {
     /// What it is for.
     pub kind: Kind,
-    /// Number of the session within its shard and epoch; 0 for a seal.
+    /// Number of the session within its shard and epoch; 0 for a seal, or all of them.
     pub session: u32,
     /// Of an entry: its own, greater than that of every entry before it on its shard.
     pub position: u64,

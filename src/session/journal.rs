@@ -20,6 +20,9 @@ const POSITION_BITS: u32 = 40;
 /// A batch's buffers that grew beyond this are given back, in bytes.
 const BATCH_BYTES_KEPT: usize = 1 << 20;
 
+/// In place of a session's number, all of this epoch and shard.
+pub const ALL: u32 = 0;
+
 /// A session's place in the journal.
 #[derive(Debug, Default)]
 pub struct Cursor {
@@ -120,6 +123,8 @@ pub struct Batch {
     number: u64,
     /// The segment it will be written to.
     segment: u32,
+    /// The first position that can be in it.
+    begins: Position,
     next_position: Position,
     next_id: u32,
     /// For each segment from the first one on: how many sessions hold entries in it.
@@ -159,6 +164,7 @@ impl Batch {
             seal: Vec::new(),
             number: 1,
             segment: 1,
+            begins: 0,
             next_position: (u64::from(key.epoch) << POSITION_BITS) + 1,
             next_id: 1,
             holders: Holders { earlier: recovered, first: 1, ..Holders::default() },
@@ -258,7 +264,15 @@ impl Batch {
     pub fn begin_segment(&mut self) -> u32 {
         debug_assert!(self.is_empty(), "what was recorded belongs to a segment");
         self.segment += 1;
+        self.begins = self.next_position;
         self.segment
+    }
+
+    /// Records that whatever was recorded before this segment is kept elsewhere, or needed no more: what
+    /// said so of single sessions may be lost with the segments before it.
+    pub fn trim_all(&mut self) {
+        debug_assert!(self.oldest_needed() >= self.segment, "a session needs what is before");
+        self.mark(Kind::Trim, ALL, self.begins.saturating_sub(1), 0);
     }
 
     /// The segment that is written to.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::recover::{Damaged, Recovered};
-use crate::codec::journal::{Found, Key, Kind, Place, Record, Scan, Seal};
-use crate::session::journal::Entries;
+use crate::codec::journal::{Found, Key, Kind, Place, Record, SEGMENT_HEADER_BYTES, Scan, Seal};
+use crate::session::journal::{ALL, Entries};
 use crate::session::map::Map;
 
 /// Where something is: epoch, shard, place in the log.
@@ -13,6 +13,13 @@ pub(super) struct Site {
     pub(super) epoch: u32,
     pub(super) shard: u32,
     pub(super) place: Place,
+}
+
+impl Site {
+    /// Epoch and shard.
+    fn log(&self) -> (u32, u32) {
+        (self.epoch, self.shard)
+    }
 }
 
 impl std::fmt::Display for Site {
@@ -29,6 +36,8 @@ struct Chain {
     entries: Entries,
     last: u64,
     trimmed: u64,
+    /// Where it was told of last.
+    seen: Option<Site>,
     /// Oldest first.
     breaks: Vec<Break>,
 }
@@ -58,15 +67,17 @@ pub(super) struct Rebuild {
     names: Map<(u32, u32, u32), String>,
     /// How far the log of an epoch and shard is known to have been on the disk.
     synced: Map<(u32, u32), Place>,
+    /// Up to which position all that an epoch and shard recorded is kept elsewhere, and the segment that
+    /// says so.
+    trimmed: Map<(u32, u32), (u64, u32)>,
     /// Holes with records behind them.
     pub(super) holes: Vec<Hole>,
     /// Ends of logs that were being written.
     pub(super) tails: Vec<Hole>,
     /// Records.
     pub(super) records: u64,
-    /// The segment that was read last, and the hole that was found last in the same log.
+    /// The segment that was read last.
     last: Option<Site>,
-    hole: Option<Site>,
 }
 
 impl Rebuild {
@@ -75,12 +86,14 @@ impl Rebuild {
     pub(super) fn segment(&mut self, key: Key, site: Site, bytes: &[u8], is_last: bool) {
         let at = |offset| Site { place: Place { offset, ..site.place }, ..site };
         self.follow(site);
+        if bytes.len() < SEGMENT_HEADER_BYTES && !is_last {
+            self.on_hole(site, bytes.len() as u64);
+        }
         for found in Scan::new(key, bytes) {
             match found {
                 Found::Record(record, offset) => {
                     self.records += 1;
-                    // What is missing is missing since the hole before.
-                    self.record(&record, self.hole.unwrap_or_else(|| at(offset)));
+                    self.record(&record, at(offset));
                 }
                 Found::Tail(offset) if is_last => {
                     self.tails.push(Hole { site: at(offset), bytes: bytes.len() as u64 - offset });
@@ -94,29 +107,31 @@ impl Rebuild {
     /// Notices a segment that is missing between this one and the one before.
     fn follow(&mut self, site: Site) {
         let last = self.last.replace(site);
-        let last = last.filter(|last| (last.epoch, last.shard) == (site.epoch, site.shard));
-        match last.map(|last| last.place.segment + 1) {
-            None => self.hole = None,
-            Some(expected) if expected != site.place.segment => {
-                let place = Place { segment: expected, offset: 0 };
-                self.on_hole(Site { place, ..site }, 0);
-            }
-            Some(_) => {}
+        let last = last.filter(|last| last.log() == site.log());
+        let expected = last.map_or(site.place.segment, |last| last.place.segment + 1);
+        if expected != site.place.segment {
+            let place = Place { segment: expected, offset: 0 };
+            self.on_hole(Site { place, ..site }, 0);
         }
     }
 
     fn on_hole(&mut self, site: Site, bytes: u64) {
         self.holes.push(Hole { site, bytes });
-        self.hole = Some(site);
     }
 
     /// The sessions with entries that are kept nowhere else, and those that cannot be trusted.
     pub(super) fn finish(&mut self) -> (Vec<Recovered>, Vec<Damaged>) {
         let (mut recovered, mut damaged) = (Vec::new(), Vec::new());
         for (name, mut chain) in std::mem::take(&mut self.chains) {
+            for found in &chain.breaks {
+                let all = self.trimmed.get(&found.site.log());
+                if all.is_some_and(|&(all, _)| found.up_to <= all) {
+                    chain.trimmed = chain.trimmed.max(found.up_to);
+                }
+            }
             chain.breaks.retain(|found| found.up_to > chain.trimmed);
             let was_synced = |found: &&Break| {
-                let synced = self.synced.get(&(found.site.epoch, found.site.shard));
+                let synced = self.synced.get(&found.site.log());
                 synced.is_some_and(|&synced| found.site.place < synced)
             };
             if let Some(Break { site, .. }) = chain.breaks.iter().find(was_synced) {
@@ -140,9 +155,12 @@ impl Rebuild {
         match record.kind {
             Kind::Name => self.on_name(record, site),
             Kind::Entry => self.on_entry(record, site),
+            Kind::Trim if record.session == ALL => {
+                let trimmed = self.trimmed.entry(site.log()).or_default();
+                *trimmed = (*trimmed).max((record.position, site.place.segment));
+            }
             Kind::Trim => {
-                if let Some(chain) = self.chain(record.session, site) {
-                    chain.expect(record.previous, site);
+                if let Some(chain) = self.expect(record.session, record.previous, site) {
                     chain.trimmed = chain.trimmed.max(record.position);
                 }
             }
@@ -160,28 +178,28 @@ impl Rebuild {
         self.names.insert((site.epoch, site.shard, record.session), name.to_owned());
         let chain = self.chains.entry(name.to_owned()).or_default();
         chain.trimmed = chain.trimmed.max(record.position);
-        chain.expect(record.previous, site);
+        self.expect(record.session, record.previous, site);
     }
 
     fn on_entry(&mut self, record: &Record<'_>, site: Site) {
-        let Some(chain) = self.chain(record.session, site) else { return };
-        if record.previous == 0 {
+        if record.previous == 0
+            && let Some(chain) = self.chain(record.session, site)
+        {
             // The first of its session: what there was before has ended.
             *chain = Chain::default();
         }
-        chain.expect(record.previous, site);
-        chain.entries.push(record.position, record.body);
-        chain.last = record.position;
+        if let Some(chain) = self.expect(record.session, record.previous, site) {
+            chain.entries.push(record.position, record.body);
+            chain.last = record.position;
+        }
     }
 
     fn on_seal(&mut self, record: &Record<'_>, site: Site) {
         let Some(seal) = Seal::read(record.body) else { return };
-        let synced = self.synced.entry((site.epoch, site.shard)).or_default();
+        let synced = self.synced.entry(site.log()).or_default();
         *synced = (*synced).max(seal.synced);
         for (session, last) in seal.sessions() {
-            if let Some(chain) = self.chain(session, site) {
-                chain.expect(last, site);
-            }
+            self.expect(session, last, site);
         }
     }
 
@@ -189,16 +207,26 @@ impl Rebuild {
         let name = self.names.get(&(site.epoch, site.shard, session))?;
         self.chains.get_mut(name)
     }
-}
 
-impl Chain {
-    /// The session's last entry should be this one. If it is a later one, some are missing.
-    fn expect(&mut self, last: u64, site: Site) {
-        if last > self.last {
-            if last > self.trimmed {
-                self.breaks.push(Break { entries: self.entries.len(), up_to: last, site });
+    /// A session's last entry should be this one. If it is a later one, some are missing: since the first
+    /// hole behind what was last told of it.
+    fn expect(&mut self, session: u32, last: u64, site: Site) -> Option<&mut Chain> {
+        let name = self.names.get(&(site.epoch, site.shard, session))?;
+        let chain = self.chains.get_mut(name)?;
+        let seen = chain.seen.replace(site).filter(|seen| seen.log() == site.log());
+        if last > chain.last {
+            if last > chain.trimmed {
+                let trimmed = self.trimmed.get(&site.log());
+                let segment = trimmed.map_or(0, |&(_, segment)| segment);
+                let from = Place { segment, offset: 0 };
+                let from = seen.map_or(from, |seen| seen.place.max(from));
+                let is_behind =
+                    |hole: &&Hole| hole.site.log() == site.log() && hole.site.place >= from;
+                let site = self.holes.iter().find(is_behind).map_or(site, |hole| hole.site);
+                chain.breaks.push(Break { entries: chain.entries.len(), up_to: last, site });
             }
-            self.last = last;
+            chain.last = last;
         }
+        Some(chain)
     }
 }

@@ -203,7 +203,8 @@ impl Journal {
             }
             Sync::Never => self.release(self.releasable),
         }
-        if self.written >= self.settings.segment_bytes {
+        // In doubt the segment grows: one that is left is synced no more.
+        if self.written >= self.settings.segment_bytes && !self.is_doubted() {
             self.rotate(now);
         }
         !self.holds_back()
@@ -243,10 +244,7 @@ impl Journal {
                 if self.batch.segment() <= abandoned {
                     self.rotate(now);
                 } else if self.batch.oldest_needed() > abandoned {
-                    match self.file.sync() {
-                        Ok(()) => self.recover(),
-                        Err(error) => self.abandon(error.to_string(), now),
-                    }
+                    self.end_doubt(now);
                 }
             }
         }
@@ -256,7 +254,7 @@ impl Journal {
     pub fn on_synced(&mut self, synced: Synced, now: Instant) {
         let release = self.syncing.pop_front();
         match synced.result {
-            Ok(()) if matches!(self.trouble, Some(Trouble::SyncFailed { .. })) => {}
+            Ok(()) if self.is_doubted() => {}
             Ok(()) => {
                 self.synced = self.synced.max(synced.place);
                 if let Some(release) = release {
@@ -314,11 +312,15 @@ impl Journal {
         }
     }
 
+    /// A sync has failed: nobody knows what is on the disk of what was written before.
+    fn is_doubted(&self) -> bool {
+        matches!(self.trouble, Some(Trouble::SyncFailed { .. }))
+    }
+
     fn fail(&mut self, trouble: Trouble, now: Instant) {
         self.retry_at = Some(now + RETRY);
-        let doubted = matches!(self.trouble, Some(Trouble::SyncFailed { .. }));
         if self.trouble.as_ref() == Some(&trouble)
-            || doubted && !matches!(trouble, Trouble::SyncFailed { .. })
+            || self.is_doubted() && !matches!(trouble, Trouble::SyncFailed { .. })
         {
             return;
         }
@@ -350,6 +352,20 @@ impl Journal {
         );
         self.trouble = None;
         self.retry_at = None;
+    }
+
+    /// Nobody needs what was not confirmed: says so where that is, and tries a sync of it.
+    fn end_doubt(&mut self, now: Instant) {
+        let segment = self.batch.segment();
+        self.batch.trim_all();
+        self.commit(now);
+        if self.write_failed || self.batch.segment() != segment {
+            return; // not written, or a sync of it has failed
+        }
+        match self.file.sync() {
+            Ok(()) => self.recover(),
+            Err(error) => self.abandon(error.to_string(), now),
+        }
     }
 
     fn abandon(&mut self, error: String, now: Instant) {
@@ -388,8 +404,8 @@ impl Journal {
         match Self::begin(&*self.volume, &self.settings, number) {
             Ok((file, reserved)) => {
                 // A later sync is of a later segment: it must not be the first to succeed.
-                let doubted = matches!(self.trouble, Some(Trouble::SyncFailed { .. }));
-                if self.settings.sync != Sync::Never && !doubted && !self.start_sync(now) {
+                let syncs = self.settings.sync != Sync::Never && !self.is_doubted();
+                if syncs && !self.start_sync(now) {
                     return;
                 }
                 self.batch.begin_segment();
@@ -426,7 +442,7 @@ impl Journal {
     fn sync_now(&mut self, now: Instant) {
         match self.file.sync() {
             // It tells nothing of what an earlier one has failed on.
-            Ok(()) if matches!(self.trouble, Some(Trouble::SyncFailed { .. })) => {}
+            Ok(()) if self.is_doubted() => {}
             Ok(()) => {
                 self.synced = self.place();
                 if self.trouble.is_none() {

@@ -83,7 +83,7 @@ fn a_route_that_was_stored_without_reads_can_be_read() {
     assert_eq!(restored(&record).unwrap().latest().map(|latest| &**latest), Some("r"));
     record[0] = 3;
     assert_eq!(restored(&record).unwrap_err(), StoredError::Version(3));
-    let too_many = [vec![2, 1, b'r', 0, 1, 1, b'a', 1, b'o', 5], vec![1, b'x', 0].repeat(5)];
+    let too_many = [vec![2, 1, b'r', 0, 1, 1, b'a', 1, b'o', 5], [1, b'x', 0].repeat(5)];
     assert_eq!(restored(&too_many.concat()).unwrap_err(), StoredError::Reads);
 }
 
