@@ -23,12 +23,11 @@ impl Hub {
         let number = match lane.coming.push(socket, payload, io.at(), replaces) {
             Pushed::Comes(number) => number,
             Pushed::Replaced(number, replaced) => {
-                let reference = Ref::clone(replaced.reference());
-                lane.route.acknowledge(replaced.from, reference);
+                lane.route.acknowledge(replaced.from, &replaced.payload);
                 number
             }
             Pushed::Refused => {
-                lane.route.refuse_ref(socket, reference);
+                lane.route.say_late(socket, reference);
                 return self.say(id, io);
             }
         };
@@ -39,8 +38,8 @@ impl Hub {
         // If it was not taken in, the next process is to know of it.
         let Some(lane) = self.lanes.get_mut(id) else { return };
         if let Some(entry) = lane.coming.get_mut(number) {
-            lane.recorded.insert(reference);
             let text: Box<str> = entry.payload.as_str().into();
+            lane.recorded.insert(text.clone());
             self.record_coming(id, &text, io);
         }
     }
@@ -64,7 +63,7 @@ impl Hub {
                 lane.coming.skip(asked);
             }
             if let Some(given_up) = lane.coming.park(number) {
-                lane.route.refuse_ref(NOBODY, given_up);
+                lane.route.refuse(NOBODY, &given_up);
             }
             lane.coming.ask_next(io.at());
         } else if why.is_late && entry.at + SILENT_WITHIN > io.at() {
@@ -78,7 +77,7 @@ impl Hub {
                 "{} on {} is dropped: who announced it has not got all of its tree",
                 entry.reference(), lane.name
             );
-            lane.route.refuse_ref(entry.from, Ref::clone(entry.reference()));
+            lane.route.refuse(entry.from, &entry.payload);
         }
         self.take_in(id, io);
     }
@@ -94,7 +93,7 @@ impl Hub {
         {
             lane.hold_back(io.at());
             for entry in over {
-                lane.route.acknowledge(entry.from, Ref::clone(entry.reference()));
+                lane.route.acknowledge(entry.from, &entry.payload);
             }
             lane.route.take_in(entry.from, entry.payload, entry.at);
             self.work(id, io);

@@ -161,18 +161,26 @@ impl Coming {
         }
     }
 
-    /// This was taken up.
+    /// This was taken up, and with it what its run announced before.
     pub(super) fn taken_up(&mut self, payload: &Payload) {
-        let is_it = |entry: &Entry| entry.payload.as_str() == payload.as_str();
-        if let Some(id) = self.entries.iter().find(|entry| is_it(entry)).map(|entry| entry.id) {
+        let is_it = |entry: &&Entry| entry.payload.as_str() == payload.as_str();
+        if let Some(id) = self.entries.iter().find(is_it).map(|entry| entry.id) {
+            self.remove_older(id, NOBODY, payload);
             self.remove(id);
         }
     }
 
-    /// Nothing came of this ref.
-    pub(super) fn dropped(&mut self, reference: &str) {
-        self.entries.retain(|entry| **entry.reference() != *reference);
+    /// Nothing came of this payload.
+    pub(super) fn dropped(&mut self, payload: &str) {
+        self.entries.retain(|entry| *entry.payload.as_str() != *payload);
         self.bytes = self.payloads().map(str::len).sum();
+    }
+
+    /// Removes what the run of a payload announced before it.
+    fn remove_older(&mut self, id: u64, from: Socket, payload: &Payload) -> Vec<Entry> {
+        let is_older = |entry: &&Entry| entry.id < id && entry.is_of(from, payload.origin());
+        let older: Vec<u64> = self.entries.iter().filter(is_older).map(|it| it.id).collect();
+        older.into_iter().filter_map(|id| self.remove(id)).collect()
     }
 
     pub(super) fn get_mut(&mut self, id: u64) -> Option<&mut Entry> {
@@ -206,10 +214,7 @@ impl Coming {
         });
         let id = held.map(|(_, entry)| entry.id)?;
         let held = self.remove(id)?;
-        let is_over =
-            |entry: &Entry| entry.id < id && entry.is_of(held.from, held.payload.origin());
-        let over: Vec<u64> = self.entries.iter().filter(|it| is_over(it)).map(|it| it.id).collect();
-        let over = over.into_iter().filter_map(|id| self.remove(id)).collect();
+        let over = self.remove_older(id, held.from, &held.payload);
         Some((held, over))
     }
 
@@ -238,7 +243,7 @@ impl Coming {
 
     /// A client is gone: what it announced, or was asked for, is parked. Which refs those are, and what
     /// is given up for them.
-    pub(super) fn leave(&mut self, gone: Socket) -> (Vec<u64>, Vec<Ref>) {
+    pub(super) fn leave(&mut self, gone: Socket) -> (Vec<u64>, Vec<Payload>) {
         for entry in &mut self.entries {
             entry.ahead.retain(|(_, socket)| *socket != gone);
         }
@@ -271,14 +276,14 @@ impl Coming {
     }
 
     /// Whoever announced a ref, or was asked for it, has not got its tree. What is given up for it.
-    pub(super) fn park(&mut self, id: u64) -> Option<Ref> {
+    pub(super) fn park(&mut self, id: u64) -> Option<Payload> {
         let entry = self.get_mut(id)?;
         (entry.state, entry.from, entry.fill) = (State::Parked, NOBODY, None);
         (entry.is_orphan, entry.tell_at) = (true, None);
         let parked = || self.entries.iter().filter(|entry| entry.is_orphan);
         let oldest =
             parked().next().map(|entry| entry.id).filter(|_| parked().count() > PARKED_MAX);
-        oldest.and_then(|oldest| self.remove(oldest)).map(|entry| Ref::clone(entry.reference()))
+        oldest.and_then(|oldest| self.remove(oldest)).map(|entry| entry.payload)
     }
 
     /// Turns to the next clients for what is parked.

@@ -90,9 +90,9 @@ impl Hub {
     }
 
     /// A ref is no more.
-    pub(super) fn record_dropped(&mut self, lane: LaneId, reference: &str, io: &mut Io<'_, '_>) {
+    pub(super) fn record_dropped(&mut self, lane: LaneId, payload: &str, io: &mut Io<'_, '_>) {
         self.begin_entry(DROPPED, lane);
-        write_varbuf(&mut self.entry, reference.as_bytes());
+        write_varbuf(&mut self.entry, payload.as_bytes());
         self.record(io);
     }
 

@@ -71,8 +71,8 @@ pub(super) struct Lane {
     pub(super) helper: Option<Socket>,
     /// What was announced, and is not taken up yet.
     pub(super) coming: Coming,
-    /// What of that, or of what came of it, the journal has.
-    pub(super) recorded: BTreeSet<Ref>,
+    /// Payloads of those, or of what came of them, that the journal has.
+    pub(super) recorded: BTreeSet<Box<str>>,
     pub(super) cross: Option<Cross>,
     /// Counts merges, to tell them from earlier ones.
     pub(super) runs: u64,
@@ -106,7 +106,7 @@ impl Lane {
 
     /// An earlier process knew of this, and nothing came of it yet.
     pub(super) fn restore(&mut self, payload: Payload) {
-        self.recorded.insert(Ref::clone(payload.reference()));
+        self.recorded.insert(payload.as_str().into());
         self.coming.restore(payload);
     }
 

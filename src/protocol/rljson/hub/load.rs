@@ -221,7 +221,7 @@ impl Hub {
                     reader.end()?;
                     if let Some(lane) = self.recorded_lane(name) {
                         let payload = lane.route.apply(&change)?;
-                        lane.recorded.remove(payload.reference());
+                        lane.recorded.remove(payload.as_str());
                         lane.coming.taken_up(&payload);
                     }
                 }
@@ -234,11 +234,11 @@ impl Hub {
                     }
                 }
                 DROPPED => {
-                    let (name, reference) = (reader.varstring()?, reader.varstring()?);
+                    let (name, payload) = (reader.varstring()?, reader.varstring()?);
                     reader.end()?;
                     if let Some(lane) = self.recorded_lane(name) {
-                        lane.recorded.remove(reference);
-                        lane.coming.dropped(reference);
+                        lane.recorded.remove(payload);
+                        lane.coming.dropped(payload);
                     }
                 }
                 READS => {

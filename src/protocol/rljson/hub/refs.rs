@@ -67,7 +67,7 @@ impl Hub {
             place.leave(came, socket);
             place.route.leave(socket, io.at());
             let (parked, given_up) = place.coming.leave(socket);
-            given_up.into_iter().for_each(|reference| place.route.refuse_ref(socket, reference));
+            given_up.iter().for_each(|payload| place.route.refuse(socket, payload));
             place.coming.ask_next(io.at());
             self.pulls.withdraw(|waiter| {
                 parked.iter().any(|number| *waiter == Waiter::Fill((lane, *number)))
@@ -182,11 +182,7 @@ impl Hub {
     ) {
         self.record_change(id, change, io);
         let Some(lane) = self.lanes.get_mut(id) else { return };
-        if !lane.recorded.is_empty()
-            && let Some(taken_up) = change.reference()
-        {
-            lane.recorded.remove(&taken_up);
-        }
+        lane.recorded.remove(change.payload());
         if let Some(from) = from {
             lane.own(change.latest(), from);
         }
@@ -196,10 +192,10 @@ impl Hub {
     pub(super) fn say(&mut self, id: LaneId, io: &mut Io<'_, '_>) {
         let Some(lane) = self.lanes.get_mut(id) else { return };
         let mut ended = lane.route.take_ended();
-        ended.retain(|reference| lane.recorded.remove(reference));
+        ended.retain(|payload| lane.recorded.remove(payload));
         let reads = lane.route.take_reads();
-        for reference in ended {
-            self.record_dropped(id, &reference, io);
+        for payload in ended {
+            self.record_dropped(id, &payload, io);
         }
         for reads in reads {
             self.record_reads(id, &reads, io);

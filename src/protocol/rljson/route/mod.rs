@@ -90,7 +90,8 @@ pub struct Route {
     held_back: BTreeSet<Socket>,
     missed: BTreeSet<Socket>,
     said: Vec<Said>,
-    ended: Vec<Ref>,
+    /// Payloads that are over, as they came.
+    ended: Vec<Box<str>>,
 }
 
 impl Route {
@@ -192,11 +193,11 @@ impl Route {
         match self.queue.push(Waiting { from, payload, at: now }, replaces) {
             Pushed::Waits => Announced::Queued,
             Pushed::Replaced(Waiting { from, payload, .. }) => {
-                self.acknowledge(from, payload.reference);
+                self.acknowledge(from, &payload);
                 Announced::Queued
             }
             Pushed::Refused(waiting) => {
-                self.refuse(waiting);
+                self.refuse(waiting.from, &waiting.payload);
                 Announced::Refused
             }
         }
@@ -233,7 +234,7 @@ impl Route {
             Outcome::Merged(root) if announced != Some(root) => root,
             Outcome::Merged(_) | Outcome::Impossible => return Some(self.forward(waiting)),
             Outcome::Dropped => {
-                self.refuse(waiting);
+                self.refuse(waiting.from, &waiting.payload);
                 return None;
             }
         };
@@ -251,7 +252,7 @@ impl Route {
     fn answer_with_latest(&mut self, waiting: Waiting) -> Change {
         let Waiting { from, payload, at } = waiting;
         self.note_announced(from, &payload, at);
-        self.acknowledge(from, Ref::clone(&payload.reference));
+        self.acknowledge(from, &payload);
         self.tell_latest(from);
         let latest = self.latest.clone().unwrap_or_else(|| Ref::clone(&payload.reference));
         let change = Change { payload: payload.text.clone(), latest };
@@ -381,18 +382,13 @@ impl Route {
     /// The latest ref was announced once more.
     fn repeat(&mut self, from: Socket, payload: &Payload, now: Instant) {
         self.note_announced(from, payload, now);
-        self.acknowledge(from, Ref::clone(&payload.reference));
+        self.acknowledge(from, payload);
     }
 
     /// Tells whoever announced something that nothing came of it.
-    fn refuse(&mut self, Waiting { from, payload, .. }: Waiting) {
-        self.refuse_ref(from, payload.reference);
-    }
-
-    /// The same.
-    pub fn refuse_ref(&mut self, from: Socket, reference: Ref) {
-        self.ended.push(Ref::clone(&reference));
-        self.say_late(from, reference);
+    pub fn refuse(&mut self, from: Socket, payload: &Payload) {
+        self.ended.push(payload.text.clone());
+        self.say_late(from, Ref::clone(&payload.reference));
     }
 
     /// Tells whoever announced something that nothing came of it so far.
@@ -402,9 +398,9 @@ impl Route {
         }
     }
 
-    /// Refs that were announced and are over, though nobody was told of them: to be called after every
-    /// other call.
-    pub fn take_ended(&mut self) -> Vec<Ref> {
+    /// Payloads that were announced and are over, though nobody was told of them: to be called after
+    /// every other call.
+    pub fn take_ended(&mut self) -> Vec<Box<str>> {
         std::mem::take(&mut self.ended)
     }
 
@@ -417,10 +413,10 @@ impl Route {
     }
 
     /// Acknowledges a ref that others need not be told of.
-    pub fn acknowledge(&mut self, from: Socket, reference: Ref) {
-        self.ended.push(Ref::clone(&reference));
+    pub fn acknowledge(&mut self, from: Socket, payload: &Payload) {
+        self.ended.push(payload.text.clone());
         if self.clients.contains_key(&from) {
-            let others = self.clients.len() - 1;
+            let (others, reference) = (self.clients.len() - 1, Ref::clone(&payload.reference));
             self.said.push(Said::Ack(Ack::at_once(from, reference, others)));
         }
     }

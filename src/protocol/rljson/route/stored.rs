@@ -55,9 +55,9 @@ impl Change {
         &self.latest
     }
 
-    /// The ref that was taken up.
-    pub fn reference(&self) -> Option<Ref> {
-        Payload::stored(&self.payload).ok().map(|payload| payload.reference)
+    /// What was taken up, as it came.
+    pub fn payload(&self) -> &str {
+        &self.payload
     }
 
     /// Appends the entry.

@@ -189,6 +189,30 @@ fn what_nothing_came_of_is_not_asked_for_after_a_crash() {
 }
 
 #[test]
+fn what_several_announced_is_over_for_each_of_them() {
+    let mut shard = Shard::durable(Config::default());
+    let [one, two] = [(); 2].map(|()| shard.connect());
+    let mut forest = Forest::default();
+    let small = planted(&mut forest, &[("a", 1, 1)]);
+    for (client, run) in [(one, "one"), (two, "two")] {
+        shard.announce(client, ROUTE, run, small.as_str());
+    }
+    serve(&mut shard, one, &forest);
+    serve(&mut shard, two, &forest);
+    let large = planted(&mut forest, &[("a", 1, 1), ("b", 2, 2)]);
+    shard.announce(two, ROUTE, "two", large.as_str());
+    serve(&mut shard, two, &forest);
+    let mut next = shard.crashed(Disk::new(), shard.recorded());
+    let late = next.connect();
+    next.pass(2_000);
+    serve(&mut next, late, &Forest::default());
+    next.pass(10_000);
+    let told = told(&mut next, late);
+    assert!(told.iter().all(|told| **told == *large.as_str()), "{told:?}");
+    assert!(!told.is_empty());
+}
+
+#[test]
 fn a_newer_tree_that_is_here_sooner_is_taken_up_alone() {
     let mut shard = shard();
     let [one, two] = [(); 2].map(|()| shard.connect());
