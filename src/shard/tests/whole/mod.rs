@@ -26,11 +26,13 @@ mod socketio;
 mod stage;
 mod yjs;
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
 use super::ms;
 use stage::{End, Stage};
 
 /// Runs of the usual test.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 1_000;
 const LIVES: u32 = 3;
 /// Steps of a life, at most.
 const STEPS: u64 = 250;
@@ -264,27 +266,58 @@ impl Run {
     }
 }
 
+/// One run, from the first process to the last, and what it met.
+fn run(seed: u64, is_alone: bool) -> Vec<u64> {
+    println!("LOCKSTEP_SEED={seed}");
+    let mut run = Run::new(seed);
+    for life in 1..=LIVES {
+        run.live(life == LIVES);
+    }
+    if is_alone {
+        println!("{:?}", run.stage.met);
+    }
+    run.stage.met.counts()
+}
+
 #[test]
 fn everybody_is_told_the_same_and_nothing_acknowledged_is_lost() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let alone = number("LOCKSTEP_SEED");
-    let seeds = number("LOCKSTEP_SEEDS").unwrap_or(SEEDS);
+    let seeds = match alone {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("LOCKSTEP_SEEDS").unwrap_or(SEEDS),
+    };
+    let (next, failed) = (AtomicU64::new(seeds.start), AtomicBool::new(false));
+    let work = || {
+        let mut met = Vec::new();
+        while !failed.load(Ordering::Relaxed) {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                break;
+            }
+            let Ok(counts) = std::panic::catch_unwind(|| run(seed, alone.is_some())) else {
+                failed.store(true, Ordering::Relaxed);
+                return Err(seed);
+            };
+            met.resize(counts.len(), 0);
+            met.iter_mut().zip(&counts).for_each(|(all, now)| *all += now);
+        }
+        Ok(met)
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = if alone.is_some() { 1 } else { threads };
+    let all: Vec<Result<Vec<u64>, u64>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("it catches panics")).collect()
+    });
     let mut met = Vec::new();
-    for seed in alone.map_or(0..seeds, |seed| seed..seed + 1) {
-        // Shown if the test fails.
-        println!("LOCKSTEP_SEED={seed}");
-        let mut run = Run::new(seed);
-        for life in 1..=LIVES {
-            run.live(life == LIVES);
-        }
-        let counts = run.stage.met.counts();
-        met.resize(counts.len(), 0);
+    for counts in all {
+        let counts = counts.unwrap_or_else(|seed| panic!("run again with LOCKSTEP_SEED={seed}"));
+        met.resize(counts.len().max(met.len()), 0);
         met.iter_mut().zip(&counts).for_each(|(all, now)| *all += now);
-        if alone.is_some() {
-            println!("{:?}", run.stage.met);
-        }
     }
     // What is never met is not tested.
     println!("met: {met:?}");
-    assert!(alone.is_some() || met.iter().all(|&count| count > seeds / 20), "{met:?}");
+    let at_least = (seeds.end - seeds.start) / 20;
+    assert!(alone.is_some() || met.iter().all(|&count| count > at_least), "{met:?}");
 }
