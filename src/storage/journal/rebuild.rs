@@ -15,6 +15,16 @@ pub(super) struct Site {
     pub(super) place: Place,
 }
 
+impl Chain {
+    /// The process that went on from it did so from this entry: what was behind it was torn.
+    fn cut(&mut self, last: u64) {
+        let sound = self.entries.len() - self.entries.after(last).count();
+        self.entries.truncate(sound);
+        self.breaks.retain(|found| found.up_to <= last);
+        self.last = last;
+    }
+}
+
 impl Site {
     /// Epoch and shard.
     fn log(&self) -> (u32, u32) {
@@ -214,6 +224,9 @@ impl Rebuild {
         let name = self.names.get(&(site.epoch, site.shard, session))?;
         let chain = self.chains.get_mut(name)?;
         let seen = chain.seen.replace(site).filter(|seen| seen.log() == site.log());
+        if seen.is_none() && last < chain.last {
+            chain.cut(last);
+        }
         if last > chain.last {
             if last > chain.trimmed {
                 let trimmed = self.trimmed.get(&site.log());

@@ -17,6 +17,8 @@ use crate::codec::journal::{Key, Place, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::session::Instant;
 use crate::session::journal::Cursor;
 
+/// Processes of a random run, one after another.
+const LIVES: usize = 3;
 /// What a disk keeps apart when the power goes.
 const SECTOR_BYTES: usize = 512;
 
@@ -209,21 +211,30 @@ struct World {
     /// Number of entries of each session when the sync under way was asked for.
     pending: Vec<BTreeMap<String, u64>>,
     loses_power: bool,
+    /// What earlier processes left.
+    earlier: Vec<Segments>,
 }
 
 const NAMES: [&str; 4] = ["croquet/a", "croquet/b", "yjs/c", "gallery/d"];
 
 impl World {
     fn new(seed: u64) -> Self {
-        let mut random = Random(seed);
+        Self::start(Random(seed), BTreeMap::new(), Vec::new())
+    }
+
+    /// A process that goes on with these sessions.
+    fn start(
+        mut random: Random,
+        sessions: BTreeMap<String, (Cursor, Model)>,
+        earlier: Vec<Segments>,
+    ) -> Self {
         let sync =
             [Sync::Always, Sync::Every(Duration::from_millis(100)), Sync::Never][random.below(3)];
         let (disk, (syncer, works)) = (Fake::default(), Syncer::by_hand());
-        let journal = open(1, sync, &disk, syncer, 0);
+        let journal = open(earlier.len() as u32 + 1, sync, &disk, syncer, sessions.len());
         let loses_power = sync != Sync::Never && random.one_in(2);
-        let sessions = BTreeMap::new();
-        let now = Instant::from_millis(1);
-        Self { random, sync, disk, works, journal, sessions, now, pending: Vec::new(), loses_power }
+        let (now, pending) = (Instant::from_millis(1), Vec::new());
+        Self { random, sync, disk, works, journal, sessions, now, pending, loses_power, earlier }
     }
 
     fn step(&mut self) {
@@ -322,8 +333,8 @@ impl World {
         }
     }
 
-    /// The process ends without a word, and what it left behind is read.
-    fn crash(mut self) {
+    /// The process ends without a word, what it left behind is read, and the next goes on from that.
+    fn crash(mut self) -> Self {
         let segments = if self.loses_power {
             self.disk.after_power_loss(&mut self.random)
         } else {
@@ -331,18 +342,26 @@ impl World {
         };
         // A sync that failed leaves nobody knowing what is there, until everything is stored anew.
         let doubted = matches!(self.journal.trouble(), Some(Trouble::SyncFailed { .. }));
-        let (recovered, damaged, _) = rebuild(&[segments]);
+        self.earlier.push(segments);
+        let (recovered, damaged, _) = rebuild(&self.earlier);
         assert!(damaged.is_empty(), "{damaged:?}");
         let mut found: BTreeMap<_, _> =
             recovered.into_iter().map(|found| (found.name.clone(), found)).collect();
+        let mut sessions = BTreeMap::new();
         for (name, (_, model)) in &self.sessions {
             let found = found.remove(name);
             let entries: Vec<(u64, &[u8])> = found
                 .as_ref()
                 .map_or_else(Vec::new, |found| found.entries.after(found.trimmed).collect());
             check(name, model, &entries, doubted && self.loses_power);
+            let Some(found) = &found else { continue };
+            let cursor = Cursor::recovered(found.last, found.trimmed);
+            let entries: Vec<_> = entries.iter().map(|(at, body)| (*at, body.to_vec())).collect();
+            let promised = entries.len();
+            sessions.insert(name.clone(), (cursor, Model { entries, promised }));
         }
         assert!(found.is_empty(), "{found:?} were never recorded");
+        Self::start(self.random, sessions, self.earlier)
     }
 }
 
@@ -383,10 +402,12 @@ fn what_was_told_survives_a_disk_that_tears_loses_and_refuses() {
     for seed in seeds() {
         let told = std::panic::catch_unwind(|| {
             let mut world = World::new(seed);
-            for _ in 0..world.random.below(300) {
-                world.step();
+            for _ in 0..LIVES {
+                for _ in 0..world.random.below(150) {
+                    world.step();
+                }
+                world = world.crash();
             }
-            world.crash();
         });
         assert!(told.is_ok(), "run again with LOCKSTEP_SEED={seed}");
     }
@@ -698,4 +719,28 @@ fn what_is_missing_is_missing_since_the_first_hole_behind_what_is_known() {
     damaged.get_mut(&2).unwrap()[70..].fill(0);
     damaged.get_mut(&4).unwrap()[70..].fill(0);
     assert_eq!(names(&damaged).1, ["quiet"]);
+}
+
+#[test]
+fn what_was_torn_and_cut_costs_nothing_that_came_after() {
+    let life = |epoch: u32, cursor: &mut Cursor, said: std::ops::Range<u8>| {
+        let (disk, (syncer, _works)) = (Fake::default(), Syncer::by_hand());
+        let mut journal = open(epoch, Sync::Never, &disk, syncer, usize::from(epoch > 1));
+        for number in said {
+            journal.batch.record(cursor, "x/a", &[&[number; 800]]);
+            assert!(journal.commit(Instant::default()));
+        }
+        disk.after_kill()
+    };
+    let mut first = life(1, &mut Cursor::default(), 0..4);
+    first.get_mut(&2).unwrap().truncate(100);
+    let (found, damaged, _) = rebuild(std::slice::from_ref(&first));
+    assert!(damaged.is_empty());
+    assert_eq!(found[0].entries.len(), 1);
+    let mut cursor = Cursor::recovered(found[0].last, found[0].trimmed);
+    let second = life(2, &mut cursor, 10..13);
+    let (found, damaged, _) = rebuild(&[first, second]);
+    assert!(damaged.is_empty());
+    let said: Vec<u8> = found[0].entries.after(0).map(|(_, body)| body[0]).collect();
+    assert_eq!(said, [0, 10, 11, 12]);
 }
