@@ -57,6 +57,8 @@ struct Page {
     present: Present,
     /// What it has written and was sent.
     has: Changes,
+    /// Updates that its document does not show: something is missing before them.
+    waiting: Vec<Vec<u8>>,
     /// It came with nothing and has not been given anything.
     is_new: bool,
     /// What had been told when it came.
@@ -107,8 +109,14 @@ impl Changes {
         for (&client, &clock) in doc.transact().snapshot().state_map.iter() {
             shown.insert(ID::new(client, 0), clock);
         }
-        self.inserted.diff(&shown).is_empty()
+        self.inserted.diff(&shown).is_empty() && self.deleted.diff(&shown).is_empty()
     }
+}
+
+fn is_shown(update: &[u8], doc: &Doc) -> bool {
+    let mut changes = Changes::default();
+    changes.add(update);
+    changes.are_shown_by(doc)
 }
 
 impl Page {
@@ -169,8 +177,13 @@ impl Page {
         stage.trace(|| format!("yjs {}: {message:?}", self.client));
         match Message::decode_v1(message).expect("a message of Yjs") {
             Message::Sync(SyncMessage::SyncStep1(vector)) => {
-                let lacks = self.doc.transact().encode_state_as_update_v1(&vector);
+                // What waits goes as it came: yrs would merge it, and get clocks wrong behind gaps.
+                let lacks = self.doc.transact().encode_diff_v1(&vector);
                 self.say(SyncMessage::SyncStep2(lacks));
+                self.waiting.retain(|update| !is_shown(update, &self.doc));
+                for update in self.waiting.clone() {
+                    self.say(SyncMessage::Update(update));
+                }
             }
             Message::Sync(SyncMessage::SyncStep2(update)) => self.take(&update, true, room, stage),
             Message::Sync(SyncMessage::Update(update)) => self.take(&update, false, room, stage),
@@ -186,6 +199,9 @@ impl Page {
 
     fn take(&mut self, update: &[u8], is_answer: bool, room: &mut Room, stage: &mut Stage) {
         apply(&self.doc, update);
+        if !is_shown(update, &self.doc) {
+            self.waiting.push(update.to_vec());
+        }
         self.has.add(update);
         room.told.add(update);
         stage.met.yjs[0] += 1;
@@ -250,6 +266,7 @@ impl Play for Yjs {
                 renewed_ms: 0,
                 present: Present::new(),
                 has: Changes::default(),
+                waiting: Vec::new(),
                 is_new: true,
                 floor: Changes::default(),
                 answers: 0,
