@@ -69,8 +69,12 @@ struct Client {
     has: Option<Ref>,
     /// The ref that it announced last.
     announced: Option<Ref>,
-    /// It has another tree in place than the latest, though it may have that one's root, too.
-    lacks_latest: bool,
+    /// `seq` of what it announced last on its connection, if that has one. What is of an earlier one is
+    /// fetched from it all the same.
+    newest: Option<u64>,
+    /// The ref that it was to be told when it was told nothing: it has another tree in place, though it
+    /// may have that one's root, too.
+    lacks: Option<Ref>,
 }
 
 /// What is known of a route.
@@ -158,6 +162,9 @@ impl Route {
     pub fn expect(&mut self, from: Socket, payload: &Payload, now: Instant) {
         self.join(from, now);
         self.know_origin(from, &payload.origin, now);
+        if let Some(client) = self.clients.get_mut(&from) {
+            client.newest = payload.seq;
+        }
     }
 
     /// Whether what a client announces has all of what it announced before.
@@ -253,11 +260,27 @@ impl Route {
         let Waiting { from, payload, at } = waiting;
         self.note_announced(from, &payload, at);
         self.acknowledge(from, &payload);
-        self.tell_latest(from);
+        self.tell_sender(from, &payload);
         let latest = self.latest.clone().unwrap_or_else(|| Ref::clone(&payload.reference));
         let change = Change { payload: payload.text.clone(), latest };
         self.log.push(payload, &change.latest);
         change
+    }
+
+    /// Tells a client the latest ref, over which it has what it announced. If it announced something since,
+    /// it is asked first whether it has not got that.
+    fn tell_sender(&mut self, from: Socket, payload: &Payload) {
+        match self.is_newest(from, payload) {
+            Some(true) => self.tell_latest(from),
+            Some(false) => drop(self.missed.insert(from)),
+            None => {}
+        }
+    }
+
+    /// Whether a client has announced nothing after this; none if it is not there.
+    fn is_newest(&self, from: Socket, payload: &Payload) -> Option<bool> {
+        let client = self.clients.get(&from)?;
+        Some(payload.seq.is_none() || payload.seq == client.newest)
     }
 
     /// Tells one client the latest ref.
@@ -269,7 +292,7 @@ impl Route {
         if self.held_back.contains(&socket) {
             self.missed.insert(socket);
             if let Some(client) = self.clients.get_mut(&socket) {
-                client.lacks_latest = true;
+                client.lacks = Some(Ref::clone(latest));
             }
         } else {
             let payload = server_payload(latest, true);
@@ -335,8 +358,9 @@ impl Route {
         for socket in self.bootstraps.due(now) {
             let Some(payload) = self.bootstrap_of(socket) else { continue };
             let client = self.clients.get_mut(&socket);
-            let lacks = client.is_some_and(|client| std::mem::take(&mut client.lacks_latest));
-            self.said.push(Said::Bootstrap { to: socket, payload, may_have: !lacks });
+            let lacks = client.and_then(|client| client.lacks.take());
+            let may_have = lacks.is_none() || lacks != self.latest;
+            self.said.push(Said::Bootstrap { to: socket, payload, may_have });
         }
     }
 
@@ -471,9 +495,10 @@ impl Route {
         // It has put in place something else over what it announced, or is about to.
         let bases = self.bases(from, &waiting.payload.origin);
         let is_overwritten = bases.is_some_and(|bases| bases.is_overwritten(waiting.at));
+        let payload = is_overwritten.then(|| waiting.payload.clone());
         let change = self.take_up(waiting, told);
-        if is_overwritten {
-            self.tell_latest(from);
+        if let Some(payload) = payload {
+            self.tell_sender(from, &payload);
         }
         change
     }
@@ -495,9 +520,12 @@ impl Route {
 
     fn note_announced(&mut self, from: Socket, payload: &Payload, at: Instant) {
         let reference = &payload.reference;
+        let is_newest = self.is_newest(from, payload) == Some(true);
         if let Some(client) = self.clients.get_mut(&from) {
-            client.has = Some(Ref::clone(reference));
-            client.announced = Some(Ref::clone(reference));
+            if is_newest {
+                client.has = Some(Ref::clone(reference));
+                client.announced = Some(Ref::clone(reference));
+            }
             if payload.origin.is_empty() {
                 client.read.announced(Ref::clone(reference), at);
             }

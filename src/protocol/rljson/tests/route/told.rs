@@ -123,6 +123,24 @@ fn whose_tree_was_merged_while_it_was_told_nothing_is_told_without_being_asked()
 }
 
 #[test]
+fn what_is_fetched_of_an_earlier_connection_is_not_what_a_client_has() {
+    let mut route = route();
+    let said = |run: &str, number: u32, seq: u64| {
+        payload(json!({ "o": run, "r": root(number).as_str(), "seq": seq }))
+    };
+    route.announce(socket(2), said("new", 5, 2), at(0));
+    assert!(is_forwarded(route.next_work()));
+    route.take_in(socket(2), said("old", 4, 1), at(1));
+    crossing(route.next_work());
+    route.take_said();
+    route.finish(Outcome::Merged(root(5)));
+    assert_eq!(refs(&route.take_said()), [], "it would put that over what it has changed since");
+    route.hold_back([].into(), at(2));
+    route.on_deadline(at(50_000));
+    assert_eq!(bootstraps(&route.take_said()), []);
+}
+
+#[test]
 fn there_are_so_many_acknowledgements_at_once() {
     let mut route = route();
     route.join(socket(2), at(0));

@@ -46,7 +46,7 @@ struct Connection {
     is_in: bool,
     /// What it has announced, by number, and what of that was not acknowledged.
     announced: BTreeSet<u64>,
-    open: BTreeSet<Hash>,
+    open: BTreeMap<Hash, u32>,
     /// The root that the hub knows that it has, unless it has said something since.
     has: Option<Hash>,
     /// It was told that something of it was not taken up in time: that may be still.
@@ -98,7 +98,7 @@ impl Client {
             socket: Socket::dial(stage, PATH, &auth),
             is_in: false,
             announced: BTreeSet::new(),
-            open: BTreeSet::new(),
+            open: BTreeMap::new(),
             has: None,
             is_unsure: false,
             asked: BTreeMap::new(),
@@ -110,7 +110,7 @@ impl Client {
 
     pub(super) fn disconnect(&mut self) {
         let Some(connection) = self.connection.take() else { return };
-        self.unheard = self.last.filter(|last| connection.open.contains(last)).or(self.unheard);
+        self.unheard = self.last.filter(|last| connection.open.contains_key(last)).or(self.unheard);
         self.next = self.next.or_else(|| connection.fetch.map(|fetch| fetch.root));
     }
 
@@ -156,7 +156,7 @@ impl Client {
         let payload = json!({ "o": origin, "r": root.as_str(), "c": self.name, "seq": self.said });
         connection.socket.emit(&event, &[payload]);
         connection.announced.insert(self.said);
-        connection.open.insert(root);
+        *connection.open.entry(root).or_default() += 1;
         connection.has = None;
     }
 
@@ -212,10 +212,14 @@ impl Client {
 
     fn on_ack(&mut self, root: Hash, ack: &Value, ledger: &mut Ledger) {
         let Some(connection) = &mut self.connection else { return };
-        connection.open.remove(&root);
+        if let Some(open) = connection.open.get_mut(&root) {
+            *open -= 1;
+        }
+        connection.open.retain(|_, open| *open > 0);
         connection.is_unsure |= ack["ok"] != true;
-        // Of others it is true that newer ones came in their place.
-        if ack["ok"] == true && self.last == Some(root) {
+        // Of others it is true that newer ones came in their place. One that was announced twice is
+        // acknowledged twice, and nobody knows which comes first.
+        if ack["ok"] == true && self.last == Some(root) && !connection.open.contains_key(&root) {
             ledger.tell(self.route, root);
             if connection.open.is_empty() && self.agent.known == Some(root) {
                 connection.has = Some(root);
