@@ -333,10 +333,24 @@ impl Hub {
     /// A blob cannot be had, or not be kept.
     pub(super) fn fetch_missed(&mut self, id: Hash, why: Missed, io: &mut Io<'_, '_>) {
         let Some(fetch) = self.forget_fetch(id, io) else { return };
+        // What one who was asked has not got, others may have who announced it, too.
+        let others = match why {
+            Missed::Lost | Missed::Late => self.take_others(id, fetch.from),
+            Missed::Unkept => Vec::new(),
+        };
         self.fill_blob(id, Err(why));
+        others.into_iter().for_each(|fill| self.want_again(fill, id));
         let readers: Vec<(Socket, AckId)> =
             fetch.readers.iter().map(|reader| reader.who).chain(fetch.writer).collect();
         self.fail_readers(&readers, &format!("Blob not found: {id}"), io);
+    }
+
+    /// Trees that wait for a blob, and are fetched from others than this client.
+    fn take_others(&mut self, id: Hash, asked: Option<Socket>) -> Vec<FillId> {
+        let awaited = self.blobs.awaited.remove(&id).unwrap_or_default();
+        let (own, others) = awaited.into_iter().partition(|fill| self.is_filled_from(*fill, asked));
+        self.blobs.awaited.insert(id, own);
+        others
     }
 
     /// A part of a blob was written, or all of it is on disk.

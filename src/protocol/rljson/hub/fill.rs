@@ -230,7 +230,8 @@ impl Hub {
         }
     }
 
-    /// Whoever a blob was fetched from is gone: a tree that needs it has it from its own announcer.
+    /// Whoever a blob was fetched from is gone, or has it not: a tree that needs it has it from its own
+    /// announcer.
     pub(super) fn want_again(&mut self, id: FillId, blob: Hash) {
         let Some(Some(fill)) = self.fill_of(id) else { return };
         let (from, scope) = (fill.from, fill.scope.clone());
@@ -240,6 +241,14 @@ impl Hub {
             fill.blobs.remove(&blob);
             fill.is_unkept = true;
             self.walk_on(id);
+        }
+    }
+
+    /// Whether a tree is fetched from this client, or no more.
+    pub(super) fn is_filled_from(&mut self, id: FillId, client: Option<Socket>) -> bool {
+        match self.fill_of(id) {
+            Some(Some(fill)) => Some(fill.from) == client,
+            _ => true,
         }
     }
 

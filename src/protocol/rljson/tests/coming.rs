@@ -93,6 +93,30 @@ fn who_goes_in_the_middle_of_it_leaves_nobody_waiting() {
 }
 
 #[test]
+fn a_blob_that_one_has_not_got_is_had_from_another_who_announced_it() {
+    let mut shard = shard();
+    let [one, two, three] = [(); 3].map(|()| shard.connect());
+    let (mut ours, mut forest) = (Forest::default(), Forest::default());
+    let parked = planted(&mut forest, &[("a", 1, 1), ("b", 2, 2)]);
+    shard.announce(one, ROUTE, "one", parked.as_str());
+    shard.end(one);
+    // Who comes next has the rows of it and no blob; while it is asked, another announces the same file.
+    let back = shard.connect();
+    shard.pass(ASKED_MS);
+    let asked = serve_rows(&mut shard, back, &forest);
+    assert_eq!(asked.len(), 2);
+    let next = planted(&mut ours, &[("b", 2, 2)]);
+    shard.announce(two, ROUTE, "two", next.as_str());
+    serve(&mut shard, two, &ours);
+    for request in asked {
+        serve_blob(&mut shard, back, &request, &Forest::default());
+    }
+    serve(&mut shard, two, &ours);
+    assert_eq!(told(&mut shard, three), [next.as_str()]);
+    assert!(acks(&mut shard, two).iter().all(|ack| ack["ok"] == true));
+}
+
+#[test]
 fn of_a_tree_whose_announcer_goes_unheard_nobody_is_told() {
     let mut shard = shard();
     let [one, two] = [(); 2].map(|()| shard.connect());
