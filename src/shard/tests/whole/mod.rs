@@ -14,7 +14,7 @@
 //! spins, and tables and queues are sound after every turn.
 //!
 //! `LOCKSTEP_SEED=n` runs one seed, and `LOCKSTEP_TRACE=1` tells what happens in it;
-//! `LOCKSTEP_SEEDS=100000` runs so many, for nights.
+//! `LOCKSTEP_SEEDS=100000` runs so many, for nights, from `LOCKSTEP_SEED` on if that is set, too.
 
 mod comutiny;
 mod croquet;
@@ -290,11 +290,10 @@ fn run(seed: u64, is_alone: bool) -> Vec<u64> {
 #[test]
 fn everybody_is_told_the_same_and_nothing_acknowledged_is_lost() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let alone = number("LOCKSTEP_SEED");
-    let seeds = match alone {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("LOCKSTEP_SEEDS").unwrap_or(SEEDS),
-    };
+    let (first, count) = (number("LOCKSTEP_SEED"), number("LOCKSTEP_SEEDS"));
+    let alone = first.filter(|_| count.is_none());
+    let start = first.unwrap_or(0);
+    let seeds = start..start + count.unwrap_or(if alone.is_some() { 1 } else { SEEDS });
     let (next, failed) = (AtomicU64::new(seeds.start), Mutex::new(Vec::new()));
     let work = || {
         let mut met = Vec::new();
