@@ -277,10 +277,10 @@ impl Route {
         }
     }
 
-    /// Whether a client has announced nothing after this; none if it is not there.
+    /// Whether a client has announced nothing after this on its connection; none if it is not there.
     fn is_newest(&self, from: Socket, payload: &Payload) -> Option<bool> {
-        let client = self.clients.get(&from)?;
-        Some(payload.seq.is_none() || payload.seq == client.newest)
+        let newest = self.clients.get(&from)?.newest;
+        Some(payload.seq.is_none() || newest.is_none() || payload.seq == newest)
     }
 
     /// Tells one client the latest ref.
@@ -318,7 +318,10 @@ impl Route {
             }
             None => drop(client.read.read(reference, now)),
         }
-        if is_behind {
+        if is_behind && self.held_back.contains(&socket) {
+            // It may have fetched that for nothing, and is asked.
+            self.missed.insert(socket);
+        } else if is_behind {
             self.tell_latest(socket);
         }
     }

@@ -292,8 +292,8 @@ fn everybody_is_told_the_same_and_nothing_acknowledged_is_lost() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let (first, count) = (number("LOCKSTEP_SEED"), number("LOCKSTEP_SEEDS"));
     let alone = first.filter(|_| count.is_none());
-    let start = first.unwrap_or(0);
-    let seeds = start..start + count.unwrap_or(if alone.is_some() { 1 } else { SEEDS });
+    let (start, usual) = (first.unwrap_or(0), if alone.is_some() { 1 } else { SEEDS });
+    let seeds = start..start + count.unwrap_or(usual);
     let (next, failed) = (AtomicU64::new(seeds.start), Mutex::new(Vec::new()));
     let work = || {
         let mut met = Vec::new();
