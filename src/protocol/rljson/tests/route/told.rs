@@ -123,6 +123,21 @@ fn whose_tree_was_merged_while_it_was_told_nothing_is_told_without_being_asked()
 }
 
 #[test]
+fn who_says_late_that_it_has_an_older_tree_is_not_told_of_its_own() {
+    let mut route = route();
+    announce(&mut route, 1, "a", 1, 0);
+    route.join(socket(2), at(0));
+    crossing(announce(&mut route, 2, "b", 2, 1));
+    route.finish(Outcome::Impossible);
+    assert_eq!(route.latest().map(|latest| &**latest), Some(root(2).as_str()));
+    // It was asked before it announced that.
+    route.has(socket(2), &root(1).as_str().into());
+    route.take_said();
+    route.on_deadline(at(50_000));
+    assert!(bootstraps(&route.take_said()).iter().all(|(to, _)| *to != 2));
+}
+
+#[test]
 fn what_is_fetched_of_an_earlier_connection_is_not_what_a_client_has() {
     let mut route = route();
     let said = |run: &str, number: u32, seq: u64| {
