@@ -362,6 +362,9 @@ impl Route {
         self.answer(acks);
         self.unrecorded.on_deadline(&mut self.origins, now);
         for socket in self.bootstraps.due(now) {
+            if self.held_back.contains(&socket) {
+                self.missed.insert(socket);
+            }
             let Some(payload) = self.bootstrap_of(socket) else { continue };
             let client = self.clients.get_mut(&socket);
             let lacks = client.and_then(|client| client.lacks.take());

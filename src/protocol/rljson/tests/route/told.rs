@@ -123,6 +123,23 @@ fn whose_tree_was_merged_while_it_was_told_nothing_is_told_without_being_asked()
 }
 
 #[test]
+fn who_is_told_nothing_for_long_after_it_came_is_told_the_latest_ref_then() {
+    let mut route = route();
+    announce(&mut route, 1, "a", 1, 0);
+    route.join(socket(2), at(0));
+    route.hold_back([socket(2)].into(), at(0));
+    // All the times at which it would have been told.
+    for at_ms in [900, 2_000, 4_000, 7_000, 20_000] {
+        route.on_deadline(at(at_ms));
+    }
+    route.take_said();
+    route.hold_back([].into(), at(20_000));
+    route.on_deadline(at(20_900));
+    let told: Vec<u32> = bootstraps(&route.take_said()).into_iter().map(|(to, _)| to).collect();
+    assert_eq!(told, [2]);
+}
+
+#[test]
 fn who_says_late_that_it_has_an_older_tree_is_not_told_of_its_own() {
     let mut route = route();
     announce(&mut route, 1, "a", 1, 0);
