@@ -15,16 +15,6 @@ pub(super) struct Site {
     pub(super) place: Place,
 }
 
-impl Chain {
-    /// The process that went on from it did so from this entry: what was behind it was torn.
-    fn cut(&mut self, last: u64) {
-        let sound = self.entries.len() - self.entries.after(last).count();
-        self.entries.truncate(sound);
-        self.breaks.retain(|found| found.up_to <= last);
-        self.last = last;
-    }
-}
-
 impl Site {
     /// Epoch and shard.
     fn log(&self) -> (u32, u32) {
@@ -50,6 +40,16 @@ struct Chain {
     seen: Option<Site>,
     /// Oldest first.
     breaks: Vec<Break>,
+}
+
+impl Chain {
+    /// The process that went on from it did so from this entry: what was behind it was torn.
+    fn cut(&mut self, last: u64) {
+        let sound = self.entries.len() - self.entries.after(last).count();
+        self.entries.truncate(sound);
+        self.breaks.retain(|found| found.up_to <= last);
+        self.last = last;
+    }
 }
 
 /// Where entries of a session are missing.
@@ -80,7 +80,7 @@ pub(super) struct Rebuild {
     /// Up to which position all that an epoch and shard recorded is kept elsewhere, and the segment that
     /// says so.
     trimmed: Map<(u32, u32), (u64, u32)>,
-    /// Holes with records behind them.
+    /// Holes with records behind them, in the order of their logs and places.
     pub(super) holes: Vec<Hole>,
     /// Ends of logs that were being written.
     pub(super) tails: Vec<Hole>,
@@ -229,17 +229,22 @@ impl Rebuild {
         }
         if last > chain.last {
             if last > chain.trimmed {
-                let trimmed = self.trimmed.get(&site.log());
-                let segment = trimmed.map_or(0, |&(_, segment)| segment);
+                // What was trimmed of all by then is not missing.
+                let segment = self.trimmed.get(&site.log()).map_or(0, |&(_, segment)| segment);
                 let from = Place { segment, offset: 0 };
                 let from = seen.map_or(from, |seen| seen.place.max(from));
-                let is_behind =
-                    |hole: &&Hole| hole.site.log() == site.log() && hole.site.place >= from;
-                let site = self.holes.iter().find(is_behind).map_or(site, |hole| hole.site);
+                let site = first_hole(&self.holes, site, from).unwrap_or(site);
                 chain.breaks.push(Break { entries: chain.entries.len(), up_to: last, site });
             }
             chain.last = last;
         }
         Some(chain)
     }
+}
+
+/// The first hole of this log from a place on.
+fn first_hole(holes: &[Hole], Site { epoch, shard, .. }: Site, from: Place) -> Option<Site> {
+    let key = |site: Site| (site.epoch, site.shard, site.place);
+    let at = holes.partition_point(|hole| key(hole.site) < (epoch, shard, from));
+    holes.get(at).map(|hole| hole.site).filter(|site| site.log() == (epoch, shard))
 }

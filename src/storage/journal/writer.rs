@@ -174,9 +174,25 @@ impl Journal {
         if self.batch.is_empty() {
             return !self.holds_back();
         }
-        if self.write_failed && self.retry_at.is_some_and(|at| now < at) {
+        if self.write_failed && self.retry_at.is_some_and(|at| now < at) || !self.write(now) {
             return false;
         }
+        match self.settings.sync {
+            Sync::Always => self.sync_now(now),
+            Sync::Every(interval) => {
+                self.sync_at.get_or_insert(now + interval);
+            }
+            Sync::Never => self.release(self.releasable),
+        }
+        // In doubt the segment grows: one that is left is synced no more.
+        if self.written >= self.settings.segment_bytes && !self.is_doubted() {
+            self.rotate(now);
+        }
+        !self.holds_back()
+    }
+
+    /// Writes the batch; whether it is written.
+    fn write(&mut self, now: Instant) -> bool {
         if self.batch.bytes().len() != self.sealed {
             self.sealed = self.batch.seal(self.synced).len();
         }
@@ -196,18 +212,7 @@ impl Journal {
         self.releasable =
             Release { before: self.batch.oldest_needed(), earlier: self.batch.earlier() == 0 };
         self.reserve(now);
-        match self.settings.sync {
-            Sync::Always => self.sync_now(now),
-            Sync::Every(interval) => {
-                self.sync_at.get_or_insert(now + interval);
-            }
-            Sync::Never => self.release(self.releasable),
-        }
-        // In doubt the segment grows: one that is left is synced no more.
-        if self.written >= self.settings.segment_bytes && !self.is_doubted() {
-            self.rotate(now);
-        }
-        !self.holds_back()
+        true
     }
 
     /// Has entries of a session read back; whether that was taken on. What was recorded must be
@@ -356,11 +361,9 @@ impl Journal {
 
     /// Nobody needs what was not confirmed: says so where that is, and tries a sync of it.
     fn end_doubt(&mut self, now: Instant) {
-        let segment = self.batch.segment();
         self.batch.trim_all();
-        self.commit(now);
-        if self.write_failed || self.batch.segment() != segment {
-            return; // not written, or a sync of it has failed
+        if !self.write(now) {
+            return;
         }
         match self.file.sync() {
             Ok(()) => self.recover(),
