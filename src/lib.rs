@@ -38,6 +38,8 @@ pub mod cli;
 pub mod codec;
 pub mod net;
 pub mod protocol;
+#[cfg(test)]
+mod seeds;
 pub mod server;
 pub mod session;
 pub mod shard;

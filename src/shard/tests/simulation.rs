@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use super::ledger::{self, Place};
 use super::world::{Frame, Peer, Setup, Storage, World};
 use super::{TALK, ms};
+use crate::seeds::Seeds;
 use crate::session::Counters;
 use crate::shard::mesh::Item;
 
@@ -377,12 +378,10 @@ impl Simulation {
 
 #[test]
 fn every_listener_receives_exactly_what_its_session_says() {
-    let seed = std::env::var("LOCKSTEP_SEED").ok().and_then(|seed| seed.parse().ok());
-    let alone = seed.is_some();
-    let seeds = seed.map_or(0..SEEDS, |seed: u64| seed..seed + 1);
+    let Seeds { range, alone } = Seeds::of_run(SEEDS);
     let storage = Storage::new();
     let (mut heard, mut well, mut met) = (0, 0, [0; 9]);
-    for seed in seeds {
+    for seed in range {
         // Shown if the test fails.
         println!("LOCKSTEP_SEED={seed}");
         let mut simulation = Simulation::new(seed, &storage);

@@ -14,10 +14,13 @@ use super::volume::{SegmentFile, Volume};
 use super::writer::{Journal, Settings, Trouble};
 use super::{Damaged, Done, Recovered, Sync, Synced, rebuilt};
 use crate::codec::journal::{Key, Place, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::seeds::Seeds;
 use crate::session::Instant;
 use crate::session::journal::Cursor;
 
-/// Processes of a random run, one after another.
+/// Runs of the random test.
+const SEEDS: u64 = 20_000;
+/// Processes of each, one after another.
 const LIVES: usize = 3;
 /// What a disk keeps apart when the power goes.
 const SECTOR_BYTES: usize = 512;
@@ -386,20 +389,9 @@ fn open(epoch: u32, sync: Sync, disk: &Fake, syncer: Syncer, recovered: usize) -
     Journal::open(settings, Arc::new(disk.clone()), syncer, recovered, None).unwrap()
 }
 
-/// `LOCKSTEP_SEED=n` for one, `LOCKSTEP_SEEDS=n` for so many.
-fn seeds() -> std::ops::Range<u64> {
-    let number = |name| {
-        std::env::var(name).ok().map(|text| text.parse().expect("LOCKSTEP_SEED is a number"))
-    };
-    match number("LOCKSTEP_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("LOCKSTEP_SEEDS").unwrap_or(20_000),
-    }
-}
-
 #[test]
 fn what_was_told_survives_a_disk_that_tears_loses_and_refuses() {
-    for seed in seeds() {
+    for seed in Seeds::of_run(SEEDS).range {
         let told = std::panic::catch_unwind(|| {
             let mut world = World::new(seed);
             for _ in 0..LIVES {

@@ -8,6 +8,7 @@ use yrs::{Doc, GetString, ID, IdSet, ReadTxn, Snapshot, StateVector, Transact};
 
 use super::harness::{Heard, Luck, Name, World, Writer};
 use crate::protocol::yjs::UNAVAILABLE;
+use crate::seeds::Seeds;
 
 const SEEDS: u64 = 1_000;
 const STEPS: usize = 250;
@@ -566,10 +567,9 @@ fn contents(doc: &Doc) -> (Snapshot, String) {
 
 #[test]
 fn nothing_that_was_told_is_lost_and_all_agree_in_the_end() {
-    let seed = std::env::var("LOCKSTEP_SEED").ok().and_then(|seed| seed.parse().ok());
-    let alone = seed.is_some();
+    let Seeds { range, alone } = Seeds::of_run(SEEDS);
     let mut met = Met::default();
-    for seed in seed.map_or(0..SEEDS, |seed: u64| seed..seed + 1) {
+    for seed in range {
         // Shown if the test fails.
         println!("LOCKSTEP_SEED={seed}");
         let mut model = Model::new(seed);

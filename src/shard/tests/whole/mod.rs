@@ -14,7 +14,7 @@
 //! spins, and tables and queues are sound after every turn.
 //!
 //! `LOCKSTEP_SEED=n` runs one seed, and `LOCKSTEP_TRACE=1` tells what happens in it;
-//! `LOCKSTEP_SEEDS=100000` runs so many, for nights, from `LOCKSTEP_SEED` on if that is set, too.
+//! `LOCKSTEP_SEEDS=100000` runs so many, for nights ([`Seeds`]).
 
 mod comutiny;
 mod croquet;
@@ -30,6 +30,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::ms;
+use crate::seeds::Seeds;
 use stage::{End, Stage};
 
 /// Runs of the usual test.
@@ -289,11 +290,7 @@ fn run(seed: u64, is_alone: bool) -> Vec<u64> {
 
 #[test]
 fn everybody_is_told_the_same_and_nothing_acknowledged_is_lost() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let (first, count) = (number("LOCKSTEP_SEED"), number("LOCKSTEP_SEEDS"));
-    let alone = first.filter(|_| count.is_none());
-    let (start, usual) = (first.unwrap_or(0), if alone.is_some() { 1 } else { SEEDS });
-    let seeds = start..start + count.unwrap_or(usual);
+    let Seeds { range: seeds, alone } = Seeds::of_run(SEEDS);
     let (next, failed) = (AtomicU64::new(seeds.start), Mutex::new(Vec::new()));
     let work = || {
         let mut met = Vec::new();
@@ -302,7 +299,7 @@ fn everybody_is_told_the_same_and_nothing_acknowledged_is_lost() {
             if seed >= seeds.end {
                 break;
             }
-            match std::panic::catch_unwind(|| run(seed, alone.is_some())) {
+            match std::panic::catch_unwind(|| run(seed, alone)) {
                 Ok(counts) => add(&mut met, &counts),
                 Err(_) => failed.lock().expect("nobody panics").push(seed),
             }
@@ -310,7 +307,7 @@ fn everybody_is_told_the_same_and_nothing_acknowledged_is_lost() {
         met
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = if alone.is_some() { 1 } else { threads };
+    let threads = if alone { 1 } else { threads };
     let mut met = Vec::new();
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
@@ -323,5 +320,5 @@ fn everybody_is_told_the_same_and_nothing_acknowledged_is_lost() {
     // What is never met is not tested.
     println!("met: {met:?}");
     let at_least = (seeds.end - seeds.start) / 20;
-    assert!(alone.is_some() || met.iter().all(|&count| count > at_least), "{met:?}");
+    assert!(alone || met.iter().all(|&count| count > at_least), "{met:?}");
 }
