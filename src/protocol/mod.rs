@@ -13,6 +13,7 @@ pub mod gallery;
 mod js;
 mod keeper;
 mod pending;
+mod phase;
 mod query;
 #[cfg(test)]
 mod receiver;

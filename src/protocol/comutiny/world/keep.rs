@@ -22,18 +22,8 @@ const INPUT_BYTES: usize = 64;
 /// Names the load; there is never more than one.
 const TICKET: u32 = 1;
 
-/// What is known of what is stored.
-#[derive(Debug)]
-pub(super) enum Phase {
-    /// Nothing yet.
-    New,
-    /// It was asked for.
-    Loading(Waiting),
-    /// All of it.
-    Open,
-    /// It cannot be read: nobody may talk, so that nothing is stored over it.
-    Unavailable,
-}
+/// What is known of what is stored; if it cannot be read nobody may talk.
+pub(super) type Phase = crate::protocol::phase::Phase<Waiting>;
 
 /// What came before the stored chat.
 #[derive(Debug, Default)]

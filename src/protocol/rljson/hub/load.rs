@@ -28,18 +28,8 @@ const BASE: u32 = 1;
 const PAGES: u32 = 2;
 const DEPTH_MAX: usize = 128;
 
-/// What is known of what is stored.
-#[derive(Debug)]
-pub(super) enum Phase {
-    /// Nothing yet.
-    New,
-    /// It was asked for.
-    Loading(Box<Waiting>),
-    /// All of it.
-    Open,
-    /// It cannot be read: nobody may announce, so that nothing is stored over it.
-    Unavailable,
-}
+/// What is known of what is stored; if it cannot be read nobody may announce.
+pub(super) type Phase = crate::protocol::phase::Phase<Box<Waiting>>;
 
 /// What came before the stored hub was there.
 #[derive(Debug, Default)]
