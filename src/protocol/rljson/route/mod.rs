@@ -69,12 +69,33 @@ struct Client {
     has: Option<Ref>,
     /// The ref that it announced last.
     announced: Option<Ref>,
-    /// `seq` of what it announced last on its connection, if that has one. What is of an earlier one is
-    /// fetched from it all the same.
-    newest: Option<u64>,
+    /// What it did on its connection. What it announced on an earlier one is fetched from it all the same.
+    done: Done,
     /// The ref that it was to be told when it was told nothing: it has another tree in place, though it
     /// may have that one's root, too.
     lacks: Option<Ref>,
+}
+
+/// What a client did with its tree on its connection.
+#[derive(Debug, Default)]
+enum Done {
+    #[default]
+    Nothing,
+    /// It announced nothing, and read this last.
+    Read(Ref),
+    /// The `seq` of what it announced last, if that has one.
+    Announced(Option<u64>),
+}
+
+/// What became of something that a client announced, in its folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// It announced nothing later.
+    Newest,
+    /// It announced something later.
+    Older,
+    /// It was of an earlier connection, and has put in place what it read on this one.
+    Overwritten,
 }
 
 /// What is known of a route.
@@ -163,7 +184,7 @@ impl Route {
         self.join(from, now);
         self.know_origin(from, &payload.origin, now);
         if let Some(client) = self.clients.get_mut(&from) {
-            client.newest = payload.seq;
+            client.done = Done::Announced(payload.seq);
         }
     }
 
@@ -270,17 +291,22 @@ impl Route {
     /// Tells a client the latest ref, over which it has what it announced. If it announced something since,
     /// it is asked first whether it has not got that.
     fn tell_sender(&mut self, from: Socket, payload: &Payload) {
-        match self.is_newest(from, payload) {
-            Some(true) => self.tell_latest(from),
-            Some(false) => drop(self.missed.insert(from)),
+        match self.standing(from, payload) {
+            Some(Standing::Newest | Standing::Overwritten) => self.tell_latest(from),
+            Some(Standing::Older) => drop(self.missed.insert(from)),
             None => {}
         }
     }
 
-    /// Whether a client has announced nothing after this on its connection; none if it is not there.
-    fn is_newest(&self, from: Socket, payload: &Payload) -> Option<bool> {
-        let newest = self.clients.get(&from)?.newest;
-        Some(payload.seq.is_none() || newest.is_none() || payload.seq == newest)
+    /// What became of this with the client that it was fetched from; none if that is not there.
+    fn standing(&self, from: Socket, payload: &Payload) -> Option<Standing> {
+        Some(match &self.clients.get(&from)?.done {
+            Done::Read(read) if *read != payload.reference => Standing::Overwritten,
+            Done::Announced(Some(seq)) if payload.seq.is_some_and(|own| own != *seq) => {
+                Standing::Older
+            }
+            _ => Standing::Newest,
+        })
     }
 
     /// Tells one client the latest ref.
@@ -310,6 +336,9 @@ impl Route {
         let is_behind =
             self.latest.as_ref() != Some(&reference) && self.latest.as_ref() == announced;
         client.has = Some(Ref::clone(&reference));
+        if !matches!(client.done, Done::Announced(_)) {
+            client.done = Done::Read(Ref::clone(&reference));
+        }
         match &client.origin {
             Some(origin) => {
                 if self.origins.entry(origin).bases.read(reference, now) {
@@ -416,6 +445,9 @@ impl Route {
     fn repeat(&mut self, from: Socket, payload: &Payload, now: Instant) {
         self.note_announced(from, payload, now);
         self.acknowledge(from, payload);
+        if self.standing(from, payload) == Some(Standing::Overwritten) {
+            self.tell_latest(from);
+        }
     }
 
     /// Tells whoever announced something that nothing came of it.
@@ -503,7 +535,8 @@ impl Route {
         let (from, told) = (waiting.from, Ref::clone(&waiting.payload.reference));
         // It has put in place something else over what it announced, or is about to.
         let bases = self.bases(from, &waiting.payload.origin);
-        let is_overwritten = bases.is_some_and(|bases| bases.is_overwritten(waiting.at));
+        let is_overwritten = bases.is_some_and(|bases| bases.is_overwritten(waiting.at))
+            || self.standing(from, &waiting.payload) == Some(Standing::Overwritten);
         let payload = is_overwritten.then(|| waiting.payload.clone());
         let change = self.take_up(waiting, told);
         if let Some(payload) = payload {
@@ -529,10 +562,12 @@ impl Route {
 
     fn note_announced(&mut self, from: Socket, payload: &Payload, at: Instant) {
         let reference = &payload.reference;
-        let is_newest = self.is_newest(from, payload) == Some(true);
+        let standing = self.standing(from, payload);
         if let Some(client) = self.clients.get_mut(&from) {
-            if is_newest {
+            if standing == Some(Standing::Newest) {
                 client.has = Some(Ref::clone(reference));
+            }
+            if standing != Some(Standing::Older) {
                 client.announced = Some(Ref::clone(reference));
             }
             if payload.origin.is_empty() {

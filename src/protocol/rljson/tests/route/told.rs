@@ -173,6 +173,30 @@ fn what_is_fetched_of_an_earlier_connection_is_not_what_a_client_has() {
 }
 
 #[test]
+fn who_has_put_another_tree_over_what_it_announced_on_an_earlier_connection_is_told_of_it() {
+    let own = || payload(json!({ "o": "b", "r": root(2).as_str(), "seq": 1 }));
+    for is_announced_by_another in [false, true] {
+        let mut route = route();
+        announce(&mut route, 1, "a", 1, 0);
+        if is_announced_by_another {
+            crossing(announce(&mut route, 3, "c", 2, 0));
+            route.finish(Outcome::Impossible);
+        }
+        route.join(socket(2), at(60_000));
+        route.read(socket(2), root(1), at(60_000));
+        route.take_said();
+        route.take_in(socket(2), own(), at(1));
+        if !is_announced_by_another {
+            crossing(route.next_work());
+            route.finish(Outcome::Impossible);
+        }
+        let said = refs(&route.take_said());
+        let to_it = said.iter().filter(|(to, _)| to == &[2]).count();
+        assert_eq!(to_it, 1, "{said:?}");
+    }
+}
+
+#[test]
 fn there_are_so_many_acknowledgements_at_once() {
     let mut route = route();
     route.join(socket(2), at(0));
