@@ -1,5 +1,7 @@
 //! How a ref comes to be taken up: its tree is fetched ([`super::fill`]), then its route takes it in.
 
+use std::sync::Arc;
+
 use super::coming::{Pushed, SILENT_WITHIN, State};
 use super::fill::{FillId, Lost};
 use super::lanes::LaneId;
@@ -38,8 +40,8 @@ impl Hub {
         // If it was not taken in, the next process is to know of it.
         let Some(lane) = self.lanes.get_mut(id) else { return };
         if let Some(entry) = lane.coming.get_mut(number) {
-            let text: Box<str> = entry.payload.as_str().into();
-            lane.recorded.insert(text.clone());
+            let text = Arc::clone(entry.payload.text());
+            lane.recorded.insert(Arc::clone(&text));
             self.record_coming(id, &text, io);
         }
     }

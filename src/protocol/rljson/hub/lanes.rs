@@ -1,6 +1,7 @@
 //! Routes by name: who is on each, what is on its way there, and who has what was announced.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use super::coming::Coming;
 use super::cross::Cross;
@@ -72,7 +73,7 @@ pub(super) struct Lane {
     /// What was announced, and is not taken up yet.
     pub(super) coming: Coming,
     /// Payloads of those, or of what came of them, that the journal has.
-    pub(super) recorded: BTreeSet<Box<str>>,
+    pub(super) recorded: BTreeSet<Arc<str>>,
     pub(super) cross: Option<Cross>,
     /// Counts merges, to tell them from earlier ones.
     pub(super) runs: u64,
@@ -106,7 +107,7 @@ impl Lane {
 
     /// An earlier process knew of this, and nothing came of it yet.
     pub(super) fn restore(&mut self, payload: Payload) {
-        self.recorded.insert(payload.as_str().into());
+        self.recorded.insert(Arc::clone(payload.text()));
         self.coming.restore(payload);
     }
 

@@ -27,10 +27,12 @@ mod origins;
 mod payload;
 mod queue;
 mod stored;
+mod telling;
 mod unrecorded;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::merge::{Base, Trust};
 use crate::codec::rljson::Hash;
@@ -41,6 +43,7 @@ use bootstrap::Bootstraps;
 use log::Log;
 use origins::{Bases, Candidate, Origins, Strays};
 use queue::{Pushed, Queue, Waiting};
+use telling::Standing;
 use unrecorded::Unrecorded;
 use work::server_payload;
 
@@ -87,17 +90,6 @@ enum Done {
     Announced(Option<u64>),
 }
 
-/// What became of something that a client announced, in its folder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    /// It announced nothing later.
-    Newest,
-    /// It announced something later.
-    Older,
-    /// It was of an earlier connection, and has put in place what it read on this one.
-    Overwritten,
-}
-
 /// What is known of a route.
 #[derive(Debug, Default)]
 pub struct Route {
@@ -116,7 +108,7 @@ pub struct Route {
     missed: BTreeSet<Socket>,
     said: Vec<Said>,
     /// Payloads that are over, as they came.
-    ended: Vec<Box<str>>,
+    ended: Vec<Arc<str>>,
 }
 
 impl Route {
@@ -191,16 +183,6 @@ impl Route {
     /// Whether what a client announces has all of what it announced before.
     pub fn is_sure(&self, from: Socket, payload: &Payload) -> bool {
         self.bases(from, &payload.origin).is_none_or(Bases::is_sure)
-    }
-
-    /// Tells these clients nothing until it is called without them. Who has missed something then is
-    /// told the latest ref as if it had just come.
-    pub fn hold_back(&mut self, sockets: BTreeSet<Socket>, now: Instant) {
-        self.held_back = sockets;
-        while let Some(socket) = self.missed.difference(&self.held_back).next().copied() {
-            self.missed.remove(&socket);
-            self.bootstraps.begin(socket, now);
-        }
     }
 
     /// A client announces something whose tree is here, or needs not be.
@@ -283,47 +265,9 @@ impl Route {
         self.acknowledge(from, &payload);
         self.tell_sender(from, &payload);
         let latest = self.latest.clone().unwrap_or_else(|| Ref::clone(&payload.reference));
-        let change = Change { payload: payload.text.clone(), latest };
+        let change = Change { payload: Arc::clone(&payload.text), latest };
         self.log.push(payload, &change.latest);
         change
-    }
-
-    /// Tells a client the latest ref, over which it has what it announced. If it announced something since,
-    /// it is asked first whether it has not got that.
-    fn tell_sender(&mut self, from: Socket, payload: &Payload) {
-        match self.standing(from, payload) {
-            Some(Standing::Newest | Standing::Overwritten) => self.tell_latest(from),
-            Some(Standing::Older) => drop(self.missed.insert(from)),
-            None => {}
-        }
-    }
-
-    /// What became of this with the client that it was fetched from; none if that is not there.
-    fn standing(&self, from: Socket, payload: &Payload) -> Option<Standing> {
-        Some(match &self.clients.get(&from)?.done {
-            Done::Read(read) if *read != payload.reference => Standing::Overwritten,
-            Done::Announced(Some(seq)) if payload.seq.is_some_and(|own| own != *seq) => {
-                Standing::Older
-            }
-            _ => Standing::Newest,
-        })
-    }
-
-    /// Tells one client the latest ref.
-    fn tell_latest(&mut self, socket: Socket) {
-        let Some(latest) = self.latest.as_ref().filter(|_| self.clients.contains_key(&socket))
-        else {
-            return;
-        };
-        if self.held_back.contains(&socket) {
-            self.missed.insert(socket);
-            if let Some(client) = self.clients.get_mut(&socket) {
-                client.lacks = Some(Ref::clone(latest));
-            }
-        } else {
-            let payload = server_payload(latest, true);
-            self.said.push(Said::Ref { to: vec![socket], payload });
-        }
     }
 
     /// A client read the row of this root from the server: it is about to put that tree in place. If
@@ -355,22 +299,6 @@ impl Route {
         }
     }
 
-    /// A client has this tree, as it says itself, and was not told of it, if it is still the latest. Of
-    /// another that says nothing: it may have put a newer one in its place.
-    pub fn has(&mut self, socket: Socket, reference: &Ref) {
-        if let Some(client) = self.clients.get_mut(&socket)
-            && self.latest.as_ref() == Some(reference)
-        {
-            client.has = Some(Ref::clone(reference));
-        }
-    }
-
-    /// What a client is to be told by a bootstrap now, if anything.
-    pub fn bootstrap_of(&self, socket: Socket) -> Option<String> {
-        let latest = self.latest.as_ref().filter(|_| self.needs_bootstrap(socket))?;
-        Some(server_payload(latest, false))
-    }
-
     /// A client has heard of a ref (`<route>:ack:client`).
     pub fn hear(&mut self, from: Socket, reference: &str) {
         let mut acks = Vec::new();
@@ -390,32 +318,13 @@ impl Route {
         self.acks.on_deadline(now, &mut acks);
         self.answer(acks);
         self.unrecorded.on_deadline(&mut self.origins, now);
-        for socket in self.bootstraps.due(now) {
-            if self.held_back.contains(&socket) {
-                self.missed.insert(socket);
-            }
-            let Some(payload) = self.bootstrap_of(socket) else { continue };
-            let client = self.clients.get_mut(&socket);
-            let lacks = client.and_then(|client| client.lacks.take());
-            let may_have = lacks.is_none() || lacks != self.latest;
-            self.said.push(Said::Bootstrap { to: socket, payload, may_have });
-        }
+        self.tell_newcomers(now);
     }
 
     /// When something is next due.
     pub fn deadline(&self) -> Option<Instant> {
         let own = self.acks.deadline().into_iter().chain(self.bootstraps.deadline());
         own.chain(self.unrecorded.deadline()).min()
-    }
-
-    /// Whether a client lacks the latest ref, and has announced nothing that is still to be merged.
-    fn needs_bootstrap(&self, socket: Socket) -> bool {
-        let is_merging = self.merging.as_ref().is_some_and(|merging| merging.from == socket);
-        let client = self.clients.get(&socket);
-        !is_merging
-            && !self.held_back.contains(&socket)
-            && !self.queue.has_of(socket)
-            && client.is_some_and(|client| client.has != self.latest)
     }
 
     /// From a client's first payload on, what it read belongs to its run.
@@ -452,7 +361,7 @@ impl Route {
 
     /// Tells whoever announced something that nothing came of it.
     pub fn refuse(&mut self, from: Socket, payload: &Payload) {
-        self.ended.push(payload.text.clone());
+        self.ended.push(Arc::clone(&payload.text));
         self.say_late(from, Ref::clone(&payload.reference));
     }
 
@@ -465,21 +374,13 @@ impl Route {
 
     /// Payloads that were announced and are over, though nobody was told of them: to be called after
     /// every other call.
-    pub fn take_ended(&mut self) -> Vec<Box<str>> {
+    pub fn take_ended(&mut self) -> Vec<Arc<str>> {
         std::mem::take(&mut self.ended)
-    }
-
-    /// Who is told of a new ref now.
-    fn told(&mut self) -> Vec<Socket> {
-        let is_told = |socket: &Socket| !self.held_back.contains(socket);
-        let (told, missed) = self.clients.keys().copied().partition(is_told);
-        self.missed.extend::<Vec<_>>(missed);
-        told
     }
 
     /// Acknowledges a ref that others need not be told of.
     pub fn acknowledge(&mut self, from: Socket, payload: &Payload) {
-        self.ended.push(payload.text.clone());
+        self.ended.push(Arc::clone(&payload.text));
         if self.clients.contains_key(&from) {
             let (others, reference) = (self.clients.len() - 1, Ref::clone(&payload.reference));
             self.said.push(Said::Ack(Ack::at_once(from, reference, others)));
@@ -555,7 +456,7 @@ impl Route {
         self.acks.begin(announced, Ref::clone(&latest), others, at, &mut acks);
         self.answer(acks);
         self.latest = Some(Ref::clone(&latest));
-        let change = Change { payload: payload.text.clone(), latest };
+        let change = Change { payload: Arc::clone(&payload.text), latest };
         self.log.push(payload, &change.latest);
         change
     }

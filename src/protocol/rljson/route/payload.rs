@@ -39,7 +39,7 @@ pub enum PayloadError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload {
     /// The object as it came.
-    pub(super) text: Box<str>,
+    pub(super) text: Arc<str>,
     /// `r`.
     pub(super) reference: Ref,
     /// `o`: the client's run; empty if it tells none.
@@ -88,6 +88,11 @@ impl Payload {
 
     /// The object as it came.
     pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The same, to be kept.
+    pub fn text(&self) -> &Arc<str> {
         &self.text
     }
 

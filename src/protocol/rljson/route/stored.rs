@@ -5,6 +5,8 @@
 //! nothing yet, as nobody knows after a restart whose that was; what such a client announces first is
 //! merged as if it had read nothing.
 
+use std::sync::Arc;
+
 use super::origins::{READS_MAX, Worth};
 use super::{Payload, Ref, Route};
 use crate::codec::json;
@@ -19,7 +21,7 @@ const DEPTH_MAX: usize = 16;
 /// A payload that was taken up, and the latest ref from then on: an entry of the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    pub(super) payload: Box<str>,
+    pub(super) payload: Arc<str>,
     pub(super) latest: Ref,
 }
 

@@ -1,0 +1,117 @@
+//! Who is told the latest ref when, and who is not.
+
+use std::collections::BTreeSet;
+
+use super::work::{Said, server_payload};
+use super::{Done, Payload, Ref, Route};
+use crate::protocol::socketio::Socket;
+use crate::session::Instant;
+
+/// What became of something that a client announced, in its folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It announced nothing later.
+    Newest,
+    /// It announced something later.
+    Older,
+    /// It was of an earlier connection, and has put in place what it read on this one.
+    Overwritten,
+}
+
+impl Route {
+    /// Who is told of a new ref now.
+    pub(super) fn told(&mut self) -> Vec<Socket> {
+        let is_told = |socket: &Socket| !self.held_back.contains(socket);
+        let (told, missed) = self.clients.keys().copied().partition(is_told);
+        self.missed.extend::<Vec<_>>(missed);
+        told
+    }
+
+    /// Tells these clients nothing until it is called without them. Who has missed something then is
+    /// told the latest ref as if it had just come.
+    pub fn hold_back(&mut self, sockets: BTreeSet<Socket>, now: Instant) {
+        self.held_back = sockets;
+        while let Some(socket) = self.missed.difference(&self.held_back).next().copied() {
+            self.missed.remove(&socket);
+            self.bootstraps.begin(socket, now);
+        }
+    }
+
+    /// Tells one client the latest ref.
+    pub(super) fn tell_latest(&mut self, socket: Socket) {
+        let Some(latest) = self.latest.as_ref().filter(|_| self.clients.contains_key(&socket))
+        else {
+            return;
+        };
+        if self.held_back.contains(&socket) {
+            self.missed.insert(socket);
+            if let Some(client) = self.clients.get_mut(&socket) {
+                client.lacks = Some(Ref::clone(latest));
+            }
+        } else {
+            let payload = server_payload(latest, true);
+            self.said.push(Said::Ref { to: vec![socket], payload });
+        }
+    }
+
+    /// Tells a client the latest ref, over which it has what it announced. If it announced something since,
+    /// it is asked first whether it has not got that.
+    pub(super) fn tell_sender(&mut self, from: Socket, payload: &Payload) {
+        match self.standing(from, payload) {
+            Some(Standing::Newest | Standing::Overwritten) => self.tell_latest(from),
+            Some(Standing::Older) => drop(self.missed.insert(from)),
+            None => {}
+        }
+    }
+
+    /// What became of this with the client that it was fetched from; none if that is not there.
+    pub(super) fn standing(&self, from: Socket, payload: &Payload) -> Option<Standing> {
+        Some(match &self.clients.get(&from)?.done {
+            Done::Read(read) if *read != payload.reference => Standing::Overwritten,
+            Done::Announced(Some(seq)) if payload.seq.is_some_and(|own| own != *seq) => {
+                Standing::Older
+            }
+            _ => Standing::Newest,
+        })
+    }
+
+    /// A client has this tree, as it says itself, and was not told of it, if it is still the latest. Of
+    /// another that says nothing: it may have put a newer one in its place.
+    pub fn has(&mut self, socket: Socket, reference: &Ref) {
+        if let Some(client) = self.clients.get_mut(&socket)
+            && self.latest.as_ref() == Some(reference)
+        {
+            client.has = Some(Ref::clone(reference));
+        }
+    }
+
+    /// Tells those who came a while ago, as often as they are told.
+    pub(super) fn tell_newcomers(&mut self, now: Instant) {
+        for socket in self.bootstraps.due(now) {
+            if self.held_back.contains(&socket) {
+                self.missed.insert(socket);
+            }
+            let Some(payload) = self.bootstrap_of(socket) else { continue };
+            let client = self.clients.get_mut(&socket);
+            let lacks = client.and_then(|client| client.lacks.take());
+            let may_have = lacks.is_none() || lacks != self.latest;
+            self.said.push(Said::Bootstrap { to: socket, payload, may_have });
+        }
+    }
+
+    /// What a client is to be told by a bootstrap now, if anything.
+    pub fn bootstrap_of(&self, socket: Socket) -> Option<String> {
+        let latest = self.latest.as_ref().filter(|_| self.needs_bootstrap(socket))?;
+        Some(server_payload(latest, false))
+    }
+
+    /// Whether a client lacks the latest ref, and has announced nothing that is still to be merged.
+    fn needs_bootstrap(&self, socket: Socket) -> bool {
+        let is_merging = self.merging.as_ref().is_some_and(|merging| merging.from == socket);
+        let client = self.clients.get(&socket);
+        !is_merging
+            && !self.held_back.contains(&socket)
+            && !self.queue.has_of(socket)
+            && client.is_some_and(|client| client.has != self.latest)
+    }
+}
