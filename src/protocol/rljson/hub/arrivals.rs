@@ -59,7 +59,8 @@ impl Hub {
     pub(super) fn not_held(&mut self, (id, number): FillId, why: Lost, io: &mut Io<'_, '_>) {
         let Some(lane) = self.lanes.get_mut(id) else { return };
         let Some(entry) = lane.coming.get_mut(number) else { return };
-        if entry.is_orphan || !self.peers.contains_key(&entry.from) {
+        let answered_at = self.peers.get(&entry.from).map(|peer| peer.answered_at);
+        let Some(answered_at) = answered_at.filter(|_| !entry.is_orphan) else {
             let asked = entry.from;
             if why.is_late {
                 lane.coming.skip(asked);
@@ -68,7 +69,9 @@ impl Hub {
                 lane.route.refuse(NOBODY, &given_up);
             }
             lane.coming.ask_next(io.at());
-        } else if why.is_late && entry.at + SILENT_WITHIN > io.at() {
+            return self.take_in(id, io);
+        };
+        if why.is_late && entry.at.max(answered_at) + SILENT_WITHIN > io.at() {
             (entry.state, entry.tries) = (State::Ahead, entry.tries + 1);
         } else if !why.is_tree {
             // Nobody but its clients knows what it names.

@@ -37,8 +37,8 @@ const ASKED_MAX: usize = 8;
 /// (specs: rljson §4), and take that for a connection that is broken.
 pub(in crate::protocol::rljson) const TELL_AFTER: Duration = Duration::from_secs(8);
 
-/// From a ref's coming to its being taken for none of a tree if its announcer, though there, answers
-/// nothing: longer than it takes to find out that it is gone.
+/// From a ref's coming, and the last answer of its announcer to anything, to its being taken for none of a
+/// tree if that, though there, answers nothing: longer than it takes to find out that it is gone.
 pub(in crate::protocol::rljson) const SILENT_WITHIN: Duration = Duration::from_secs(60);
 
 /// How far a ref is on its way.

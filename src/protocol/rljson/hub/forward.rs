@@ -183,6 +183,11 @@ impl Hub {
         io: &mut Io<'_, '_>,
     ) {
         let Some(asked) = self.pulls.answered(socket, request) else { return };
+        if answer.is_ok()
+            && let Some(peer) = self.peers.get_mut(&socket)
+        {
+            peer.answered_at = io.at();
+        }
         match (asked.how, answer) {
             (How::Probe, answer) => {
                 let is_there = answer.is_ok_and(|values| has_tables(&values));

@@ -77,7 +77,7 @@ use reads::Group;
 use unkept::Unkept;
 
 #[cfg(test)]
-pub(super) use coming::{ASK_AFTER, COMING_OF_CLIENT_MAX, PARKED_MAX, TELL_AFTER};
+pub(super) use coming::{ASK_AFTER, COMING_OF_CLIENT_MAX, PARKED_MAX, SILENT_WITHIN, TELL_AFTER};
 #[cfg(test)]
 pub(super) use peers::WAITING_MAX;
 #[cfg(test)]

@@ -42,6 +42,8 @@ pub(super) struct Peer {
     pub(super) batches: Batches,
     /// It has left a question unanswered that real clients answer.
     pub(super) is_deaf: bool,
+    /// When it last answered anything; when it came, if it has not.
+    pub(super) answered_at: Instant,
     /// When its allowance of refs would be full.
     refs_full_at: Instant,
 }
@@ -56,6 +58,7 @@ impl Peer {
             waiting: 0,
             batches: Batches::default(),
             is_deaf: false,
+            answered_at: now,
             refs_full_at: now,
         }
     }

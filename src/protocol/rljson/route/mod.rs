@@ -476,7 +476,13 @@ impl Route {
             }
         }
         if !payload.origin.is_empty() {
-            let bases = &mut self.origins.entry(&payload.origin).bases;
+            let is_known = self.origins.get(&payload.origin).is_some();
+            let origin = self.origins.entry(&payload.origin);
+            if !is_known {
+                // An earlier process heard it: what was read since may have been read by this run.
+                origin.left = Some(at);
+            }
+            let bases = &mut origin.bases;
             if bases.reads().len() > 0 {
                 self.unrecorded.announced(&payload.origin);
             }

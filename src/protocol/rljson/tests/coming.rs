@@ -7,10 +7,13 @@ use serde_json::{Value, json};
 use super::forest::{Folder, Forest};
 use super::harness::{Name, Shard};
 use super::rpc::{ROUTE, by_hash, serve, serve_blob, serve_rows, shard, table_of};
+use super::serve;
 use crate::codec::rljson::Hash;
 use crate::protocol::fake_storage::Disk;
 use crate::protocol::rljson::Config;
-use crate::protocol::rljson::hub::{ASK_AFTER, COMING_OF_CLIENT_MAX, PARKED_MAX, TELL_AFTER};
+use crate::protocol::rljson::hub::{
+    ASK_AFTER, COMING_OF_CLIENT_MAX, PARKED_MAX, SILENT_WITHIN, TELL_AFTER,
+};
 
 /// The refs that a client was told, by whatever event.
 fn told(shard: &mut Shard, name: Name) -> Vec<String> {
@@ -297,6 +300,34 @@ fn who_waits_for_an_acknowledgement_is_told_before_it_gives_up() {
     serve(&mut shard, one, &forest);
     shard.say(two, "/sharedTree:ack:client", json!({ "r": root.as_str() }));
     assert_eq!(acks(&mut shard, one).pop().unwrap()["ok"], true);
+}
+
+#[test]
+fn nobody_is_told_of_the_tree_of_one_that_may_have_gone_unnoticed() {
+    let silent_ms = SILENT_WITHIN.as_millis() as u64;
+    for answers in [false, true] {
+        let mut shard = shard();
+        let [one, two] = [(); 2].map(|()| shard.connect());
+        let (mut first, mut second) = (Forest::default(), Forest::default());
+        let first_root = planted(&mut first, &[("a", 1, 1)]);
+        let second_root = planted(&mut second, &[("b", 2, 2)]);
+        shard.announce(one, ROUTE, "one", first_root.as_str());
+        shard.pass(silent_ms / 2);
+        shard.requests(one);
+        shard.announce(one, ROUTE, "two", second_root.as_str());
+        if answers {
+            // Of the other tree, and then no more.
+            let rows = shard.asked(one).into_iter();
+            for request in rows.filter(|request| request.args[0] == by_hash(&second_root)) {
+                shard.reply(one, request.ack, &serve::rows(&request.args[0], &second));
+            }
+        }
+        shard.pass(silent_ms * 2 / 3);
+        assert_eq!(told(&mut shard, two).is_empty(), answers);
+        shard.end(one);
+        shard.pass(silent_ms);
+        assert_eq!(told(&mut shard, two), [""; 0]);
+    }
 }
 
 /// A client announces trees that it never gives away, each as another run.
