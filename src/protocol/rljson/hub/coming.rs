@@ -319,6 +319,11 @@ impl Coming {
         self.entries.iter().map(Entry::reference)
     }
 
+    /// The runs that announced them, each as often as it did; empty where nobody said which.
+    pub(super) fn origins(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|entry| entry.payload.origin())
+    }
+
     /// The payloads, oldest first.
     pub(super) fn payloads(&self) -> impl ExactSizeIterator<Item = &str> {
         self.entries.iter().map(|entry| entry.payload.as_str())

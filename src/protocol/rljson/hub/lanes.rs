@@ -111,6 +111,11 @@ impl Lane {
         self.coming.restore(payload);
     }
 
+    /// All that earlier processes knew is there.
+    pub(super) fn loaded(&mut self) {
+        self.coming.origins().for_each(|origin| self.route.park(origin));
+    }
+
     /// Whose trees are on their way is told of no other meanwhile.
     pub(super) fn hold_back(&mut self, now: Instant) {
         self.route.hold_back(self.coming.sockets(), now);
@@ -199,6 +204,10 @@ impl Lanes {
     /// When something is next due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.due.first().map(|(due, _)| *due)
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Lane> {
+        self.lanes.iter_mut()
     }
 
     pub(super) fn len(&self) -> usize {

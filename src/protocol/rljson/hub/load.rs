@@ -135,7 +135,10 @@ impl Hub {
             return io.fx.load(PAGES, names);
         }
         match self.replay() {
-            Ok(()) => self.open(Phase::Open, io),
+            Ok(()) => {
+                self.lanes.iter_mut().for_each(Lane::loaded);
+                self.open(Phase::Open, io);
+            }
             Err(damage) => self.fail(&damage.to_string(), io),
         }
     }

@@ -336,6 +336,9 @@ impl Route {
             let known = self.origins.entry(origin);
             if let Some(left) = known.left.take() {
                 known.bases.doubt(self.strays.since(left));
+                if std::mem::take(&mut known.is_parked) {
+                    known.bases.doubt_all(now);
+                }
                 known.bases.resume(left, now);
             }
             known.bases.extend(read);
@@ -476,13 +479,7 @@ impl Route {
             }
         }
         if !payload.origin.is_empty() {
-            let is_known = self.origins.get(&payload.origin).is_some();
-            let origin = self.origins.entry(&payload.origin);
-            if !is_known {
-                // An earlier process heard it: what was read since may have been read by this run.
-                origin.left = Some(at);
-            }
-            let bases = &mut origin.bases;
+            let bases = &mut self.origins.entry(&payload.origin).bases;
             if bases.reads().len() > 0 {
                 self.unrecorded.announced(&payload.origin);
             }

@@ -16,7 +16,8 @@
 //!   what it announced. Nothing but the tree itself tells, or, where that was long enough ago for all
 //!   but a slow network, if the tree itself says so.
 //! - What was read on a connection that ended before it told whose it was, while the client was away:
-//!   it may have been the client's.
+//!   it may have been the client's. What an earlier process saw of such connections nobody knows: by
+//!   a run of which that process left something parked, it may have been anything.
 //!
 //! Where that leaves several, the merge keeps what any of them would keep: a deletion that is undone
 //! is a lesser evil than an edit that is lost. A base that is missing here is no harm as long as an
@@ -28,6 +29,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::Ref;
+use crate::codec::rljson::EMPTY_ROOT;
 use crate::protocol::rljson::merge::Trust;
 use crate::session::Instant;
 
@@ -197,6 +199,12 @@ impl Bases {
         self.reads.drain(..excess);
     }
 
+    /// The client may have read anything: what its next tree lacks it need not have deleted.
+    pub(super) fn doubt_all(&mut self, now: Instant) {
+        let (reference, worth) = (EMPTY_ROOT.as_str().into(), Worth::New);
+        self.doubt(std::iter::once(Read { reference, first: now, last: now, worth }));
+    }
+
     /// The client, gone since `left`, is back at `now`: what it sends first it may have made before it
     /// put in place what it had read.
     pub(super) fn resume(&mut self, left: Instant, now: Instant) {
@@ -237,6 +245,8 @@ pub(super) struct Origin {
     pub(super) bases: Bases,
     /// When its connection ended.
     pub(super) left: Option<Instant>,
+    /// An earlier process heard something of it of which nothing came yet.
+    pub(super) is_parked: bool,
     /// Grows with each use.
     used: u64,
 }
@@ -274,6 +284,13 @@ impl Origins {
         let origin = self.entry(name);
         origin.left = Some(Instant::default());
         &mut origin.bases
+    }
+
+    /// An earlier process heard something of the run of this name of which nothing came yet.
+    pub(super) fn park(&mut self, name: &str) {
+        let origin = self.entry(name);
+        origin.left.get_or_insert_default();
+        origin.is_parked = true;
     }
 
     /// Each run with what it may make its next tree from, the longest silent first.

@@ -187,6 +187,13 @@ impl Route {
         self.origins.restore(&reads.origin).restore_reads(reads.reads);
     }
 
+    /// An earlier process heard something of this run of which nothing came yet.
+    pub fn park(&mut self, origin: &str) {
+        if !origin.is_empty() {
+            self.origins.park(origin);
+        }
+    }
+
     /// What runs of clients have read, or not any more, since this was called last: to be recorded.
     pub fn take_reads(&mut self) -> Vec<Reads> {
         let changed = self.unrecorded.take().into_iter();

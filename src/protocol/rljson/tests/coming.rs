@@ -180,6 +180,29 @@ fn what_was_on_its_way_at_a_crash_is_asked_for_after_it() {
 }
 
 #[test]
+fn what_was_on_its_way_at_a_crash_is_not_deleted_by_what_its_run_announces_next() {
+    let mut shard = Shard::durable(Config::default());
+    let one = shard.connect();
+    let mut forest = Forest::default();
+    let parked = planted(&mut forest, &[("a", 1, 1)]);
+    shard.announce(one, ROUTE, "one", parked.as_str());
+    // It may have read another tree since, on a connection of which nobody knew whose it was.
+    let mut next = shard.crashed(Disk::new(), shard.recorded());
+    let [back, other] = [(); 2].map(|()| next.connect());
+    let later = planted(&mut forest, &[("b", 2, 2)]);
+    next.announce(back, ROUTE, "one", later.as_str());
+    next.pass(ASKED_MS);
+    for _ in 0..3 {
+        serve(&mut next, back, &forest);
+        serve(&mut next, other, &Forest::default());
+        next.pass(ASKED_MS);
+    }
+    let both = told(&mut next, other).pop().expect("is told of what both have");
+    let root = next.ask(other, "readRows", &[by_hash(&Hash::new(&both).unwrap())]);
+    assert_eq!(root[0]["sharedTree"]["_data"][0]["children"].as_array().unwrap().len(), 2);
+}
+
+#[test]
 fn who_is_there_when_a_tree_turns_out_to_be_here_is_told_of_it() {
     let mut shard = Shard::durable(Config::default());
     let one = shard.connect();
