@@ -290,8 +290,7 @@ impl Client {
             self.forest.rows.extend(read.rows);
             self.forest.blobs.extend(read.blobs);
             stage.trace(|| format!("rljson {}: puts {root} in place", self.name));
-            let gone = self.agent.apply(root, &ledger.contents(root), &ledger.files);
-            ledger.overwrite(gone);
+            self.agent.apply(root, &ledger.contents(root), &ledger.files);
         }
         if connection.fetch.is_none()
             && let Some(root) = self.next.take()

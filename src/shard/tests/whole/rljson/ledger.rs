@@ -15,23 +15,11 @@ pub(super) struct Ledger {
     told: BTreeMap<u64, BTreeSet<Hash>>,
     /// What users deleted, or wrote over.
     thrown_away: BTreeSet<Hash>,
-    /// What clients put other trees over in this process.
-    overwritten: BTreeSet<Hash>,
 }
 
 impl Ledger {
     pub(super) fn throw_away(&mut self, files: Vec<File>) {
         self.thrown_away.extend(files.into_iter().map(File::blob));
-    }
-
-    /// A client has put another tree in the place of these.
-    pub(super) fn overwrite(&mut self, files: Vec<File>) {
-        self.overwritten.extend(files.into_iter().map(File::blob));
-    }
-
-    /// The next process does not know what clients have read: to it such files are deleted.
-    pub(super) fn forget_reads(&mut self) {
-        self.thrown_away.append(&mut self.overwritten);
     }
 
     /// A client has this tree: all of it.

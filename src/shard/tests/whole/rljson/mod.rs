@@ -100,7 +100,6 @@ impl Play for Rljson {
             // Nobody brings anything again.
             self.clients.clear();
         }
-        self.ledger.forget_reads();
     }
 
     fn lines(&mut self) -> Vec<&mut Line> {
