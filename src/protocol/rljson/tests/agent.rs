@@ -71,14 +71,12 @@ impl Agent {
         self.heard.replace(root) != Some(root)
     }
 
-    /// Puts a tree in place, and deletes all else: which files.
-    pub(crate) fn apply(&mut self, root: Hash, contents: &Contents, files: &Files) -> Vec<File> {
+    /// Puts a tree in place, and deletes all else.
+    pub(crate) fn apply(&mut self, root: Hash, contents: &Contents, files: &Files) {
         let mut folder = Folder::default();
         for (path, what) in contents {
             folder.put(path, what.map(|(blob, mtime_us)| files.read(blob, mtime_us)));
         }
-        self.known = Some(root);
-        let before = std::mem::replace(&mut self.folder, folder);
-        self.folder.lacks(&before)
+        (self.known, self.folder) = (Some(root), folder);
     }
 }

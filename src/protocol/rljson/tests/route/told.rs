@@ -3,6 +3,11 @@
 use super::*;
 use crate::codec::rljson::EMPTY_ROOT;
 
+/// Who is told of the latest ref by a bootstrap.
+fn bootstrapped(route: &mut Route) -> Vec<u32> {
+    bootstraps(&route.take_said()).into_iter().map(|(to, _)| to).collect()
+}
+
 #[test]
 fn acknowledgements_are_counted() {
     let mut route = route();
@@ -95,11 +100,10 @@ fn whose_tree_is_on_its_way_is_told_of_others_afterwards() {
     route.hear(socket(3), root(1).as_str());
     assert_eq!(acks(&route.take_said()), [(1, true, 1, 1)], "nobody waits for it");
     route.on_deadline(at(50_000));
-    assert!(bootstraps(&route.take_said()).iter().all(|(to, _)| *to != 2));
+    assert!(!bootstrapped(&mut route).contains(&2));
     route.hold_back([].into(), at(60_000));
     route.on_deadline(at(60_900));
-    let told: Vec<u32> = bootstraps(&route.take_said()).into_iter().map(|(to, _)| to).collect();
-    assert_eq!(told, [2]);
+    assert_eq!(bootstrapped(&mut route), [2]);
 }
 
 #[test]
@@ -135,8 +139,7 @@ fn who_is_told_nothing_for_long_after_it_came_is_told_the_latest_ref_then() {
     route.take_said();
     route.hold_back([].into(), at(20_000));
     route.on_deadline(at(20_900));
-    let told: Vec<u32> = bootstraps(&route.take_said()).into_iter().map(|(to, _)| to).collect();
-    assert_eq!(told, [2]);
+    assert_eq!(bootstrapped(&mut route), [2]);
 }
 
 #[test]
@@ -151,7 +154,7 @@ fn who_says_late_that_it_has_an_older_tree_is_not_told_of_its_own() {
     route.has(socket(2), &root(1).as_str().into());
     route.take_said();
     route.on_deadline(at(50_000));
-    assert!(bootstraps(&route.take_said()).iter().all(|(to, _)| *to != 2));
+    assert!(!bootstrapped(&mut route).contains(&2));
 }
 
 #[test]
@@ -241,8 +244,7 @@ fn whoever_has_the_latest_ref_is_not_told_of_it() {
     route.read(socket(1), root(3), at(3_001));
     route.take_said();
     route.on_deadline(at(60_000));
-    let told: Vec<u32> = bootstraps(&route.take_said()).into_iter().map(|(to, _)| to).collect();
-    assert_eq!(told, [2, 3, 5]);
+    assert_eq!(bootstrapped(&mut route), [2, 3, 5]);
 }
 
 #[test]
@@ -306,7 +308,7 @@ fn who_has_the_number_of_one_who_is_gone_is_not_taken_for_it() {
         assert_eq!(refs(&said)[0].0, [1, 2]);
         assert_eq!(acks(&said), []);
         route.on_deadline(at(10_000));
-        assert!(bootstraps(&route.take_said()).iter().any(|(to, _)| *to == 2));
+        assert!(bootstrapped(&mut route).contains(&2));
     }
 }
 
