@@ -6,7 +6,7 @@ use super::coming::{Pushed, SILENT_WITHIN, State};
 use super::fill::{FillId, Lost};
 use super::lanes::LaneId;
 use super::{Hub, WALK_ROWS_MAX};
-use crate::protocol::rljson::route::{NOBODY, Payload, Ref};
+use crate::protocol::rljson::route::{Announcement, NOBODY, Payload, Ref};
 use crate::protocol::socketio::{Io, Socket};
 
 impl Hub {
@@ -19,20 +19,21 @@ impl Hub {
         io: &mut Io<'_, '_>,
     ) {
         let Some(lane) = self.lanes.get_mut(id) else { return };
-        lane.route.expect(socket, &payload, io.at());
+        let number = lane.route.expect(socket, &payload, io.at());
         let replaces = lane.route.is_sure(socket, &payload);
         let reference = Ref::clone(payload.reference());
-        let number = match lane.coming.push(socket, payload, io.at(), replaces) {
-            Pushed::Comes(number) => number,
-            Pushed::Replaced(number, replaced) => {
+        let announced =
+            Announcement { from: socket, payload, at: io.at(), number, is_orphan: false };
+        match lane.coming.push(announced, replaces) {
+            Pushed::Comes => {}
+            Pushed::Replaced(replaced) => {
                 lane.route.acknowledge(replaced.from, &replaced.payload);
-                number
             }
             Pushed::Refused => {
                 lane.route.say_late(socket, reference);
                 return self.say(id, io);
             }
-        };
+        }
         lane.own(&reference, socket);
         self.fill_next(id);
         self.walk((id, number), WALK_ROWS_MAX, io);
@@ -40,7 +41,7 @@ impl Hub {
         // If it was not taken in, the next process is to know of it.
         let Some(lane) = self.lanes.get_mut(id) else { return };
         if let Some(entry) = lane.coming.get_mut(number) {
-            let text = Arc::clone(entry.payload.text());
+            let text = Arc::clone(entry.announced.payload.text());
             lane.recorded.insert(Arc::clone(&text));
             self.record_coming(id, &text, io);
         }
@@ -59,9 +60,9 @@ impl Hub {
     pub(super) fn not_held(&mut self, (id, number): FillId, why: Lost, io: &mut Io<'_, '_>) {
         let Some(lane) = self.lanes.get_mut(id) else { return };
         let Some(entry) = lane.coming.get_mut(number) else { return };
-        let answered_at = self.peers.get(&entry.from).map(|peer| peer.answered_at);
-        let Some(answered_at) = answered_at.filter(|_| !entry.is_orphan) else {
-            let asked = entry.from;
+        let Announcement { from: asked, at, is_orphan, .. } = entry.announced;
+        let answered_at = self.peers.get(&asked).map(|peer| peer.answered_at);
+        let Some(answered_at) = answered_at.filter(|_| !is_orphan) else {
             if why.is_late {
                 lane.coming.skip(asked);
             }
@@ -71,18 +72,18 @@ impl Hub {
             lane.coming.ask_next(io.at());
             return self.take_in(id, io);
         };
-        if why.is_late && entry.at.max(answered_at) + SILENT_WITHIN > io.at() {
+        if why.is_late && at.max(answered_at) + SILENT_WITHIN > io.at() {
             (entry.state, entry.tries) = (State::Ahead, entry.tries + 1);
         } else if !why.is_tree {
             // Nobody but its clients knows what it names.
             return self.held((id, number), io);
-        } else if let Some(entry) = lane.coming.remove(number) {
+        } else if let Some(announced) = lane.coming.remove(number) {
             log::debug!(
                 target: "rljson", scope = "session", event = "ref-dropped";
                 "{} on {} is dropped: who announced it has not got all of its tree",
-                entry.reference(), lane.name
+                announced.payload.reference(), lane.name
             );
-            lane.route.refuse(entry.from, &entry.payload);
+            lane.route.refuse(announced.from, &announced.payload);
         }
         self.take_in(id, io);
     }
@@ -93,14 +94,14 @@ impl Hub {
         let may = has_held && self.may_take_up(io);
         while may
             && let Some(lane) = self.lanes.get_mut(id)
-            && let Some((entry, over)) =
-                lane.coming.next_held(|entry| lane.route.is_sure(entry.from, &entry.payload))
+            && let Some((announced, over)) =
+                lane.coming.next_held(|it| lane.route.is_sure(it.from, &it.payload))
         {
             lane.hold_back(io.at());
-            for entry in over {
-                lane.route.acknowledge(entry.from, &entry.payload);
+            for older in over {
+                lane.route.acknowledge(older.from, &older.payload);
             }
-            lane.route.take_in(entry.from, entry.payload, entry.at);
+            lane.route.take_in(announced);
             self.work(id, io);
         }
         self.fill_next(id);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::fill::Fill;
-use crate::protocol::rljson::route::{NOBODY, Payload, Ref, root_of};
+use crate::protocol::rljson::route::{Announcement, NOBODY, Payload, Ref, root_of};
 use crate::protocol::socketio::Socket;
 use crate::session::Instant;
 
@@ -57,12 +57,7 @@ pub(super) enum State {
 /// A ref on its way.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) id: u64,
-    /// Who has its tree.
-    pub(super) from: Socket,
-    pub(super) payload: Payload,
-    /// When it was announced.
-    pub(super) at: Instant,
+    pub(super) announced: Announcement,
     pub(super) state: State,
     pub(super) fill: Option<Fill>,
     /// How often whoever has it did not answer in time.
@@ -71,28 +66,31 @@ pub(super) struct Entry {
     ahead: VecDeque<(Instant, Socket)>,
     /// When its announcer is told that it takes long.
     tell_at: Option<Instant>,
-    /// Its announcer has gone: others are asked for its tree.
-    pub(super) is_orphan: bool,
 }
 
 impl Entry {
     pub(super) fn reference(&self) -> &Ref {
-        self.payload.reference()
+        self.announced.payload.reference()
     }
 
+    /// Whether it is of the run that sends as this origin on this connection.
     fn is_of(&self, from: Socket, origin: &str) -> bool {
-        let is_same = self.from == from && from != NOBODY;
-        self.payload.origin() == origin && (!origin.is_empty() || is_same)
+        // Who announced nothing that has a name, and is gone, is nobody: it may be anybody.
+        (!origin.is_empty() || from != NOBODY) && self.announced.is_of(from, origin)
+    }
+
+    fn text(&self) -> &str {
+        self.announced.payload.as_str()
     }
 }
 
 /// What became of a ref that was announced.
 #[derive(Debug)]
 pub(super) enum Pushed {
-    /// It is on its way, under this number.
-    Comes(u64),
+    /// It is on its way.
+    Comes,
     /// The same, in the place of this one.
-    Replaced(u64, Box<Entry>),
+    Replaced(Box<Announcement>),
     /// Too many are.
     Refused,
 }
@@ -102,27 +100,21 @@ pub(super) enum Pushed {
 pub(super) struct Coming {
     entries: VecDeque<Entry>,
     bytes: usize,
-    next: u64,
 }
 
 impl Coming {
     /// A ref is announced. If `replaces` is set it has what the newest of its run has.
-    pub(super) fn push(
-        &mut self,
-        from: Socket,
-        payload: Payload,
-        at: Instant,
-        replaces: bool,
-    ) -> Pushed {
-        let mut own = (0..self.entries.len())
-            .filter(|place| self.entries[*place].is_of(from, payload.origin()));
+    pub(super) fn push(&mut self, announced: Announcement, replaces: bool) -> Pushed {
+        let (from, origin) = (announced.from, announced.payload.origin());
+        let mut own =
+            (0..self.entries.len()).filter(|place| self.entries[*place].is_of(from, origin));
         let (count, newest) = (own.clone().count(), own.next_back());
         // One whose tree is being fetched goes on: who announces without end would never be heard.
         let may_go = |entry: &Entry| replaces && matches!(entry.state, State::Ahead);
         let newest = newest.filter(|at| may_go(&self.entries[*at]) || count >= COMING_OF_RUN_MAX);
-        let len = payload.as_str().len();
+        let len = announced.payload.as_str().len();
         // What it is asked for is not its own.
-        let is_own = |entry: &&Entry| entry.from == from && !entry.is_orphan;
+        let is_own = |entry: &&Entry| entry.announced.from == from && !entry.announced.is_orphan;
         let of_client = self.entries.iter().filter(is_own).count();
         let is_full = self.entries.len() >= COMING_MAX
             || of_client >= COMING_OF_CLIENT_MAX
@@ -132,66 +124,70 @@ impl Coming {
         }
         let replaced = newest.and_then(|newest| self.entries.remove(newest));
         self.bytes += len;
-        self.bytes -= replaced.as_ref().map_or(0, |entry| entry.payload.as_str().len());
-        self.next += 1;
-        let is_tree = root_of(payload.reference()).is_some();
+        self.bytes -= replaced.as_ref().map_or(0, |entry| entry.text().len());
+        let is_tree = root_of(announced.payload.reference()).is_some();
         self.entries.push_back(Entry {
-            id: self.next,
-            from,
-            payload,
-            at,
             state: if is_tree { State::Ahead } else { State::Held },
             fill: None,
             tries: 0,
             ahead: VecDeque::new(),
-            tell_at: Some(at + TELL_AFTER),
-            is_orphan: false,
+            tell_at: Some(announced.at + TELL_AFTER),
+            announced,
         });
         match replaced {
-            Some(replaced) => Pushed::Replaced(self.next, Box::new(replaced)),
-            None => Pushed::Comes(self.next),
+            Some(replaced) => Pushed::Replaced(Box::new(replaced.announced)),
+            None => Pushed::Comes,
         }
     }
 
     /// What an earlier process knew of.
-    pub(super) fn restore(&mut self, payload: Payload) {
-        match self.push(NOBODY, payload, Instant::default(), false) {
-            Pushed::Comes(id) | Pushed::Replaced(id, _) => drop(self.park(id)),
+    pub(super) fn restore(&mut self, payload: Payload, number: u64) {
+        let (from, at) = (NOBODY, Instant::default());
+        let announced = Announcement { from, payload, at, number, is_orphan: true };
+        match self.push(announced, false) {
+            Pushed::Comes | Pushed::Replaced(_) => drop(self.park(number)),
             Pushed::Refused => {}
         }
     }
 
     /// This was taken up, and with it what its run announced before.
     pub(super) fn taken_up(&mut self, payload: &Payload) {
-        let is_it = |entry: &&Entry| entry.payload.as_str() == payload.as_str();
-        if let Some(id) = self.entries.iter().find(is_it).map(|entry| entry.id) {
-            self.remove_older(id, NOBODY, payload);
-            self.remove(id);
+        let is_it = |it: &&Announcement| it.payload.as_str() == payload.as_str();
+        let number = self.announced().find(is_it).map(|it| it.number);
+        if let Some(number) = number {
+            self.remove_older(number, NOBODY, payload);
+            self.remove(number);
         }
     }
 
     /// Nothing came of this payload.
     pub(super) fn dropped(&mut self, payload: &str) {
-        self.entries.retain(|entry| *entry.payload.as_str() != *payload);
+        self.entries.retain(|entry| entry.text() != payload);
         self.bytes = self.payloads().map(str::len).sum();
     }
 
     /// Removes what the run of a payload announced before it.
-    fn remove_older(&mut self, id: u64, from: Socket, payload: &Payload) -> Vec<Entry> {
-        let is_older = |entry: &&Entry| entry.id < id && entry.is_of(from, payload.origin());
-        let older: Vec<u64> = self.entries.iter().filter(is_older).map(|it| it.id).collect();
-        older.into_iter().filter_map(|id| self.remove(id)).collect()
+    fn remove_older(&mut self, number: u64, from: Socket, payload: &Payload) -> Vec<Announcement> {
+        let is_older =
+            |entry: &&Entry| entry.announced.number < number && entry.is_of(from, payload.origin());
+        let older = self.entries.iter().filter(is_older).map(|entry| entry.announced.number);
+        let older: Vec<u64> = older.collect();
+        older.into_iter().filter_map(|number| self.remove(number)).collect()
     }
 
-    pub(super) fn get_mut(&mut self, id: u64) -> Option<&mut Entry> {
-        self.entries.iter_mut().find(|entry| entry.id == id)
+    fn announced(&self) -> impl DoubleEndedIterator<Item = &Announcement> + ExactSizeIterator {
+        self.entries.iter().map(|entry| &entry.announced)
     }
 
-    pub(super) fn remove(&mut self, id: u64) -> Option<Entry> {
-        let place = self.entries.iter().position(|entry| entry.id == id)?;
+    pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut Entry> {
+        self.entries.iter_mut().find(|entry| entry.announced.number == number)
+    }
+
+    pub(super) fn remove(&mut self, number: u64) -> Option<Announcement> {
+        let place = self.announced().position(|announced| announced.number == number)?;
         let entry = self.entries.remove(place)?;
-        self.bytes -= entry.payload.as_str().len();
-        Some(entry)
+        self.bytes -= entry.text().len();
+        Some(entry.announced)
     }
 
     /// Whether there is one whose tree is here.
@@ -203,38 +199,42 @@ impl Coming {
     /// way: `is_sure` tells whether it has all of that. Older ones are over with it.
     pub(super) fn next_held(
         &mut self,
-        is_sure: impl Fn(&Entry) -> bool,
-    ) -> Option<(Entry, Vec<Entry>)> {
+        is_sure: impl Fn(&Announcement) -> bool,
+    ) -> Option<(Announcement, Vec<Announcement>)> {
         let held = self.entries.iter().enumerate().find(|(place, entry)| {
+            let Announcement { from, payload, .. } = &entry.announced;
             let is_ahead = |older: &Entry| {
-                older.state != State::Parked && older.is_of(entry.from, entry.payload.origin())
+                older.state != State::Parked && older.is_of(*from, payload.origin())
             };
             entry.state == State::Held
-                && (!self.entries.range(..*place).any(is_ahead) || is_sure(entry))
+                && (!self.entries.range(..*place).any(is_ahead) || is_sure(&entry.announced))
         });
-        let id = held.map(|(_, entry)| entry.id)?;
-        let held = self.remove(id)?;
-        let over = self.remove_older(id, held.from, &held.payload);
+        let number = held.map(|(_, entry)| entry.announced.number)?;
+        let held = self.remove(number)?;
+        let over = self.remove_older(number, held.from, &held.payload);
         Some((held, over))
     }
 
     /// The next whose tree is to be fetched now: first those that nobody was late with yet.
     pub(super) fn next_fill(&mut self) -> Option<&mut Entry> {
-        let filling = self.entries.iter().filter(|entry| entry.state == State::Filling);
-        let asked: SmallVec<[Socket; FILLS_MAX]> = filling.map(|entry| entry.from).collect();
+        let of_state = |state| {
+            let entries = self.entries.iter().filter(move |entry| entry.state == state);
+            entries.map(|entry| (entry.announced.from, entry))
+        };
+        let asked: SmallVec<[Socket; FILLS_MAX]> =
+            of_state(State::Filling).map(|(from, _)| from).collect();
         if asked.len() >= FILLS_MAX {
             return None;
         }
         let of = |from| asked.iter().filter(|socket| **socket == from).count();
-        let ahead = self.entries.iter().filter(|entry| entry.state == State::Ahead);
-        let may_go = ahead.filter(|entry| of(entry.from) < FILLS_OF_CLIENT_MAX);
-        let next = may_go.min_by_key(|entry| entry.tries)?.id;
-        self.get_mut(next)
+        let may_go = of_state(State::Ahead).filter(|(from, _)| of(*from) < FILLS_OF_CLIENT_MAX);
+        let next = may_go.map(|(_, entry)| entry).min_by_key(|entry| entry.tries)?;
+        self.get_mut(next.announced.number)
     }
 
     /// A client came to the route: it is to be asked for what is parked.
     pub(super) fn ask(&mut self, socket: Socket, now: Instant) {
-        for entry in self.entries.iter_mut().filter(|entry| entry.is_orphan) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.announced.is_orphan) {
             if entry.ahead.len() < ASKED_MAX {
                 entry.ahead.push_back((now + ASK_AFTER, socket));
             }
@@ -247,21 +247,22 @@ impl Coming {
         for entry in &mut self.entries {
             entry.ahead.retain(|(_, socket)| *socket != gone);
         }
-        let is_lost = |entry: &&Entry| entry.from == gone && entry.state != State::Held;
-        let lost: Vec<u64> = self.entries.iter().filter(is_lost).map(|entry| entry.id).collect();
-        let given_up = lost.iter().filter_map(|id| self.park(*id)).collect();
-        for entry in self.entries.iter_mut().filter(|entry| entry.from == gone) {
-            (entry.from, entry.tell_at) = (NOBODY, None);
+        let is_lost = |entry: &&Entry| entry.announced.from == gone && entry.state != State::Held;
+        let lost = self.entries.iter().filter(is_lost).map(|entry| entry.announced.number);
+        let lost: Vec<u64> = lost.collect();
+        let given_up = lost.iter().filter_map(|number| self.park(*number)).collect();
+        for entry in self.entries.iter_mut().filter(|entry| entry.announced.from == gone) {
+            (entry.announced.from, entry.tell_at) = (NOBODY, None);
         }
         (lost, given_up)
     }
 
     /// A client that was asked for what is parked does not answer: it is not asked for more of that.
     pub(super) fn skip(&mut self, silent: Socket) {
-        for entry in self.entries.iter_mut().filter(|entry| entry.is_orphan) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.announced.is_orphan) {
             entry.ahead.retain(|(_, socket)| *socket != silent);
-            if entry.state == State::Ahead && entry.from == silent {
-                (entry.state, entry.from) = (State::Parked, NOBODY);
+            if entry.state == State::Ahead && entry.announced.from == silent {
+                (entry.state, entry.announced.from) = (State::Parked, NOBODY);
             }
         }
     }
@@ -270,27 +271,26 @@ impl Coming {
     pub(super) fn sockets(&self) -> BTreeSet<Socket> {
         let all = self.entries.iter().flat_map(|entry| {
             let ahead = entry.ahead.iter().map(|(_, socket)| *socket);
-            ahead.chain([entry.from])
+            ahead.chain([entry.announced.from])
         });
         all.filter(|socket| *socket != NOBODY).collect()
     }
 
     /// Whoever announced a ref, or was asked for it, has not got its tree. What is given up for it.
-    pub(super) fn park(&mut self, id: u64) -> Option<Payload> {
-        let entry = self.get_mut(id)?;
-        (entry.state, entry.from, entry.fill) = (State::Parked, NOBODY, None);
-        (entry.is_orphan, entry.tell_at) = (true, None);
-        let parked = || self.entries.iter().filter(|entry| entry.is_orphan);
-        let oldest =
-            parked().next().map(|entry| entry.id).filter(|_| parked().count() > PARKED_MAX);
-        oldest.and_then(|oldest| self.remove(oldest)).map(|entry| entry.payload)
+    pub(super) fn park(&mut self, number: u64) -> Option<Payload> {
+        let entry = self.get_mut(number)?;
+        (entry.state, entry.fill, entry.tell_at) = (State::Parked, None, None);
+        (entry.announced.from, entry.announced.is_orphan) = (NOBODY, true);
+        let parked = || self.announced().filter(|announced| announced.is_orphan);
+        let oldest = parked().next().filter(|_| parked().count() > PARKED_MAX)?.number;
+        self.remove(oldest).map(|announced| announced.payload)
     }
 
     /// Turns to the next clients for what is parked.
     pub(super) fn ask_next(&mut self, now: Instant) {
         for entry in self.entries.iter_mut().filter(|entry| entry.state == State::Parked) {
             if let Some((_, socket)) = entry.ahead.pop_front_if(|(at, _)| *at <= now) {
-                (entry.state, entry.from) = (State::Ahead, socket);
+                (entry.state, entry.announced.from) = (State::Ahead, socket);
             }
         }
     }
@@ -301,7 +301,7 @@ impl Coming {
         let mut late = Vec::new();
         for entry in self.entries.iter_mut().filter(is_late) {
             entry.tell_at = None;
-            late.push((entry.from, Ref::clone(entry.payload.reference())));
+            late.push((entry.announced.from, Ref::clone(entry.reference())));
         }
         late
     }
@@ -321,11 +321,11 @@ impl Coming {
 
     /// The runs that announced them, each as often as it did; empty where nobody said which.
     pub(super) fn origins(&self) -> impl Iterator<Item = &str> {
-        self.entries.iter().map(|entry| entry.payload.origin())
+        self.announced().map(|announced| announced.payload.origin())
     }
 
     /// The payloads, oldest first.
     pub(super) fn payloads(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.entries.iter().map(|entry| entry.payload.as_str())
+        self.entries.iter().map(Entry::text)
     }
 }

@@ -11,7 +11,7 @@ use super::fetch::{Missed, Wanted};
 use super::lanes::LaneId;
 use super::pulls::{Scope, Waiter, Want, alone};
 use crate::codec::rljson::{EMPTY_ROOT, Hash, Identity, Row};
-use crate::protocol::rljson::route::{NOBODY, root_of};
+use crate::protocol::rljson::route::{Announcement, NOBODY, root_of};
 use crate::protocol::rljson::shelf::REACH_ROWS_MAX;
 use crate::protocol::socketio::{Io, Socket};
 
@@ -98,9 +98,10 @@ impl Hub {
             };
             entry.state = State::Filling;
             // Of what is parked it must be known who brings it.
-            let scope = if entry.is_orphan { alone(entry.from) } else { smallvec![lane] };
-            entry.fill = Some(Fill::new(root, entry.from, scope));
-            let id = (lane, entry.id);
+            let Announcement { from, number, is_orphan, .. } = entry.announced;
+            let scope = if is_orphan { alone(from) } else { smallvec![lane] };
+            entry.fill = Some(Fill::new(root, from, scope));
+            let id = (lane, number);
             self.walk_on(id);
         }
     }
@@ -184,10 +185,10 @@ impl Hub {
         }
         if !fill.is_brought
             && let Some(entry) = self.lanes.get_mut(id.0).and_then(|lane| lane.coming.get_mut(id.1))
-            && entry.is_orphan
+            && entry.announced.is_orphan
         {
             // All of it was here: whoever was to be asked may not have it.
-            entry.from = NOBODY;
+            entry.announced.from = NOBODY;
         }
         self.held(id, io);
     }

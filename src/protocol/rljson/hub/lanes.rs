@@ -108,7 +108,8 @@ impl Lane {
     /// An earlier process knew of this, and nothing came of it yet.
     pub(super) fn restore(&mut self, payload: Payload) {
         self.recorded.insert(Arc::clone(payload.text()));
-        self.coming.restore(payload);
+        let number = self.route.number();
+        self.coming.restore(payload, number);
     }
 
     /// All that earlier processes knew is there.

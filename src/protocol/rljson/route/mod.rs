@@ -21,6 +21,7 @@
 //! [`origins`].
 
 mod acks;
+mod announcement;
 mod bootstrap;
 mod log;
 mod origins;
@@ -42,12 +43,13 @@ use acks::Acks;
 use bootstrap::Bootstraps;
 use log::Log;
 use origins::{Bases, Candidate, Origins, Strays};
-use queue::{Pushed, Queue, Waiting};
+use queue::{Pushed, Queue};
 use telling::Standing;
 use unrecorded::Unrecorded;
-use work::server_payload;
+use work::{said_of, server_payload};
 
 pub use acks::{ACK_WITHIN, ACKS_MAX, Ack};
+pub use announcement::Announcement;
 pub use bootstrap::{MIN_PACE, PACE};
 pub use log::{GAP_FILL_REFS_MAX, GapFill, LOG_BYTES_MAX, LOG_REFS_MAX};
 pub use origins::{HURRIED, ORIGINS_MAX, OVERWRITTEN_WITHIN, READS_MAX, SETTLED};
@@ -74,6 +76,9 @@ struct Client {
     announced: Option<Ref>,
     /// What it did on its connection. What it announced on an earlier one is fetched from it all the same.
     done: Done,
+    /// The number of the newest that it announced, here or on an earlier connection, as far as that was
+    /// fetched from it.
+    newest: u64,
     /// The ref that it was to be told when it was told nothing: it has another tree in place, though it
     /// may have that one's root, too.
     lacks: Option<Ref>,
@@ -86,8 +91,8 @@ enum Done {
     Nothing,
     /// It announced nothing, and read this last.
     Read(Ref),
-    /// The `seq` of what it announced last, if that has one.
-    Announced(Option<u64>),
+    /// It announced something.
+    Announced,
 }
 
 /// What is known of a route.
@@ -99,7 +104,7 @@ pub struct Route {
     unrecorded: Unrecorded,
     strays: Strays,
     queue: Queue,
-    merging: Option<Waiting>,
+    merging: Option<Announcement>,
     log: Log,
     acks: Acks,
     bootstraps: Bootstraps,
@@ -109,6 +114,8 @@ pub struct Route {
     said: Vec<Said>,
     /// Payloads that are over, as they came.
     ended: Vec<Arc<str>>,
+    /// The number of what was announced last.
+    numbered: u64,
 }
 
 impl Route {
@@ -170,14 +177,22 @@ impl Route {
         self.answer(acks);
     }
 
-    /// A client announces something. Its tree may have to be fetched before it is to be taken in
-    /// ([`Route::take_in`]).
-    pub fn expect(&mut self, from: Socket, payload: &Payload, now: Instant) {
+    /// The number of what is announced next.
+    pub fn number(&mut self) -> u64 {
+        self.numbered += 1;
+        self.numbered
+    }
+
+    /// A client announces something, which has this number from now on. Its tree may have to be fetched
+    /// before it is to be taken in ([`Route::take_in`]).
+    pub fn expect(&mut self, from: Socket, payload: &Payload, now: Instant) -> u64 {
+        let number = self.number();
         self.join(from, now);
         self.know_origin(from, &payload.origin, now);
         if let Some(client) = self.clients.get_mut(&from) {
-            client.done = Done::Announced(payload.seq);
+            (client.done, client.newest) = (Done::Announced, number);
         }
+        number
     }
 
     /// Whether what a client announces has all of what it announced before.
@@ -187,22 +202,22 @@ impl Route {
 
     /// A client announces something whose tree is here, or needs not be.
     pub fn announce(&mut self, from: Socket, payload: Payload, now: Instant) -> Announced {
-        self.expect(from, &payload, now);
-        self.take_in(from, payload, now)
+        let number = self.expect(from, &payload, now);
+        self.take_in(Announcement { from, payload, at: now, number, is_orphan: false })
     }
 
-    /// Takes in what a client announced at `now`, whether or not it is still there.
-    pub fn take_in(&mut self, from: Socket, payload: Payload, now: Instant) -> Announced {
-        let is_latest = self.latest.as_ref() == Some(&payload.reference);
-        if is_latest && !self.has_waiting(from, &payload.origin) {
-            self.repeat(from, &payload, now);
+    /// Takes in what was announced, whether or not its announcer is still there.
+    pub fn take_in(&mut self, announced: Announcement) -> Announced {
+        let is_latest = self.latest.as_ref() == Some(&announced.payload.reference);
+        if is_latest && !self.has_waiting(announced.from, &announced.payload.origin) {
+            self.repeat(&announced);
             return Announced::Repeated;
         }
         // Made from what waits, it has all of that; made from what was read, it may not.
-        let replaces = self.is_sure(from, &payload);
-        match self.queue.push(Waiting { from, payload, at: now }, replaces) {
+        let replaces = self.is_sure(announced.from, &announced.payload);
+        match self.queue.push(announced, replaces) {
             Pushed::Waits => Announced::Queued,
-            Pushed::Replaced(Waiting { from, payload, .. }) => {
+            Pushed::Replaced(Announcement { from, payload, .. }) => {
                 self.acknowledge(from, &payload);
                 Announced::Queued
             }
@@ -224,7 +239,7 @@ impl Route {
                 break waiting;
             }
             // It became so by another's announcing the same, or by going back to it.
-            self.repeat(waiting.from, &waiting.payload, waiting.at);
+            self.repeat(&waiting);
         };
         match self.crossing(&waiting) {
             Some(crossing) => {
@@ -259,11 +274,11 @@ impl Route {
 
     /// A payload has nothing that the latest tree has not: its sender is to have that. Nobody else is
     /// told again: whoever announced it would put it over what it has changed since.
-    fn answer_with_latest(&mut self, waiting: Waiting) -> Change {
-        let Waiting { from, payload, at } = waiting;
-        self.note_announced(from, &payload, at);
-        self.acknowledge(from, &payload);
-        self.tell_sender(from, &payload);
+    fn answer_with_latest(&mut self, waiting: Announcement) -> Change {
+        self.note_announced(&waiting);
+        self.acknowledge(waiting.from, &waiting.payload);
+        self.tell_sender(waiting.from, self.standing(&waiting));
+        let payload = waiting.payload;
         let latest = self.latest.clone().unwrap_or_else(|| Ref::clone(&payload.reference));
         let change = Change { payload: Arc::clone(&payload.text), latest };
         self.log.push(payload, &change.latest);
@@ -280,7 +295,7 @@ impl Route {
         let is_behind =
             self.latest.as_ref() != Some(&reference) && self.latest.as_ref() == announced;
         client.has = Some(Ref::clone(&reference));
-        if !matches!(client.done, Done::Announced(_)) {
+        if !matches!(client.done, Done::Announced) {
             client.done = Done::Read(Ref::clone(&reference));
         }
         match &client.origin {
@@ -354,11 +369,11 @@ impl Route {
     }
 
     /// The latest ref was announced once more.
-    fn repeat(&mut self, from: Socket, payload: &Payload, now: Instant) {
-        self.note_announced(from, payload, now);
-        self.acknowledge(from, payload);
-        if self.standing(from, payload) == Some(Standing::Overwritten) {
-            self.tell_latest(from);
+    fn repeat(&mut self, announced: &Announcement) {
+        self.note_announced(announced);
+        self.acknowledge(announced.from, &announced.payload);
+        if self.standing(announced) == Some(Standing::Overwritten) {
+            self.tell_latest(announced.from);
         }
     }
 
@@ -392,7 +407,7 @@ impl Route {
 
     /// What a payload has to be merged with, unless it was made from the latest ref for sure, or is
     /// none of a tree.
-    fn crossing(&self, waiting: &Waiting) -> Option<Crossing> {
+    fn crossing(&self, waiting: &Announcement) -> Option<Crossing> {
         let latest = self.latest.as_ref()?;
         let payload = &waiting.payload;
         if payload.predecessors.iter().any(|base| **base == **latest) {
@@ -428,31 +443,29 @@ impl Route {
     }
 
     /// Makes a payload the latest ref, and tells everybody else.
-    fn forward(&mut self, waiting: Waiting) -> Change {
+    fn forward(&mut self, waiting: Announcement) -> Change {
         let mut to = self.told();
         to.retain(|socket| *socket != waiting.from);
         if !to.is_empty() {
-            let sender = format!("client_{}_{}", waiting.from.member.0, waiting.from.namespace);
-            let payload = waiting.payload.relayed(&sender);
-            self.said.push(Said::Ref { to, payload });
+            self.said.push(Said::Ref { to, payload: said_of(&waiting) });
         }
         let (from, told) = (waiting.from, Ref::clone(&waiting.payload.reference));
         // It has put in place something else over what it announced, or is about to.
+        let standing = self.standing(&waiting);
         let bases = self.bases(from, &waiting.payload.origin);
         let is_overwritten = bases.is_some_and(|bases| bases.is_overwritten(waiting.at))
-            || self.standing(from, &waiting.payload) == Some(Standing::Overwritten);
-        let payload = is_overwritten.then(|| waiting.payload.clone());
+            || standing == Some(Standing::Overwritten);
         let change = self.take_up(waiting, told);
-        if let Some(payload) = payload {
-            self.tell_sender(from, &payload);
+        if is_overwritten {
+            self.tell_sender(from, standing);
         }
         change
     }
 
     /// A payload is taken into account: `latest` has all that it had.
-    fn take_up(&mut self, waiting: Waiting, latest: Ref) -> Change {
-        let Waiting { from, payload, at } = waiting;
-        self.note_announced(from, &payload, at);
+    fn take_up(&mut self, waiting: Announcement, latest: Ref) -> Change {
+        self.note_announced(&waiting);
+        let Announcement { from, payload, at, .. } = waiting;
         let others = self.told().into_iter().filter(|socket| *socket != from).collect();
         let mut acks = Vec::new();
         let announced = (from, Ref::clone(&payload.reference));
@@ -464,10 +477,12 @@ impl Route {
         change
     }
 
-    fn note_announced(&mut self, from: Socket, payload: &Payload, at: Instant) {
+    fn note_announced(&mut self, announced: &Announcement) {
+        let (payload, at) = (&announced.payload, announced.at);
         let reference = &payload.reference;
-        let standing = self.standing(from, payload);
-        if let Some(client) = self.clients.get_mut(&from) {
+        let standing = self.standing(announced);
+        if let Some(client) = self.clients.get_mut(&announced.from) {
+            client.newest = client.newest.max(announced.number);
             if standing == Some(Standing::Newest) {
                 client.has = Some(Ref::clone(reference));
             }

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::payload::Ref;
-use super::{NOBODY, Payload};
+use super::{Announcement, NOBODY};
 use crate::protocol::socketio::Socket;
-use crate::session::Instant;
 
 /// Payloads that may wait for their turn on a route; beyond it they are refused.
 pub const QUEUE_MAX: usize = 1024;
@@ -13,14 +12,6 @@ pub const QUEUE_MAX: usize = 1024;
 pub const QUEUE_BYTES_MAX: usize = 4 << 20;
 /// Payloads of one run that wait; a further one takes the place of the newest.
 pub const QUEUE_OF_RUN_MAX: usize = 8;
-
-/// A payload that waits or is being merged.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    pub(super) from: Socket,
-    pub(super) payload: Payload,
-    pub(super) at: Instant,
-}
 
 /// Whose a payload is: a run of a client, or a connection that tells none.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,16 +24,9 @@ impl Run {
     fn of(from: Socket, origin: &str) -> Self {
         if origin.is_empty() { Self::Connection(from) } else { Self::Origin(origin.into()) }
     }
-}
 
-impl Waiting {
-    /// Whether it is of the run that sends as this origin on this connection.
-    pub(super) fn is_of(&self, from: Socket, origin: &str) -> bool {
-        *self.payload.origin == *origin && (!origin.is_empty() || self.from == from)
-    }
-
-    fn run(&self) -> Run {
-        Run::of(self.from, &self.payload.origin)
+    fn that_announced(waiting: &Announcement) -> Self {
+        Self::of(waiting.from, &waiting.payload.origin)
     }
 }
 
@@ -51,14 +35,14 @@ impl Waiting {
 pub(super) enum Pushed {
     Waits,
     /// It took the place of this one.
-    Replaced(Waiting),
-    Refused(Waiting),
+    Replaced(Announcement),
+    Refused(Announcement),
 }
 
 /// Payloads in the order of their coming.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    waiting: BTreeMap<u64, Waiting>,
+    waiting: BTreeMap<u64, Announcement>,
     /// The places of each run's, oldest first.
     runs: BTreeMap<Run, Vec<u64>>,
     /// How many of each connection's.
@@ -69,8 +53,8 @@ pub(super) struct Queue {
 
 impl Queue {
     /// Takes a payload in. If `replaces` is set it has what the newest of its run has that waits.
-    pub(super) fn push(&mut self, waiting: Waiting, replaces: bool) -> Pushed {
-        let run = waiting.run();
+    pub(super) fn push(&mut self, waiting: Announcement, replaces: bool) -> Pushed {
+        let run = Run::that_announced(&waiting);
         let own = self.runs.get(&run).map_or(&[][..], Vec::as_slice);
         if let Some(&newest) = own.last()
             && run != Run::Connection(NOBODY)
@@ -93,9 +77,9 @@ impl Queue {
     }
 
     /// The one whose turn it is.
-    pub(super) fn pop(&mut self) -> Option<Waiting> {
+    pub(super) fn pop(&mut self) -> Option<Announcement> {
         let (place, waiting) = self.waiting.pop_first()?;
-        let run = waiting.run();
+        let run = Run::that_announced(&waiting);
         if let Some(places) = self.runs.get_mut(&run) {
             places.retain(|own| *own != place);
             if places.is_empty() {
@@ -135,12 +119,12 @@ impl Queue {
         self.waiting.values().map(|waiting| &waiting.payload.reference)
     }
 
-    fn count(&mut self, waiting: &Waiting) {
+    fn count(&mut self, waiting: &Announcement) {
         self.bytes += waiting.payload.text.len();
         *self.senders.entry(waiting.from).or_default() += 1;
     }
 
-    fn discount(&mut self, waiting: &Waiting) {
+    fn discount(&mut self, waiting: &Announcement) {
         self.bytes -= waiting.payload.text.len();
         if let Some(count) = self.senders.get_mut(&waiting.from) {
             *count -= 1;

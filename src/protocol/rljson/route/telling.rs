@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::work::{Said, server_payload};
-use super::{Done, Payload, Ref, Route};
+use super::{Announcement, Done, Ref, Route};
 use crate::protocol::socketio::Socket;
 use crate::session::Instant;
 
@@ -56,8 +56,8 @@ impl Route {
 
     /// Tells a client the latest ref, over which it has what it announced. If it announced something since,
     /// it is asked first whether it has not got that.
-    pub(super) fn tell_sender(&mut self, from: Socket, payload: &Payload) {
-        match self.standing(from, payload) {
+    pub(super) fn tell_sender(&mut self, from: Socket, standing: Option<Standing>) {
+        match standing {
             Some(Standing::Newest | Standing::Overwritten) => self.tell_latest(from),
             Some(Standing::Older) => drop(self.missed.insert(from)),
             None => {}
@@ -65,12 +65,12 @@ impl Route {
     }
 
     /// What became of this with the client that it was fetched from; none if that is not there.
-    pub(super) fn standing(&self, from: Socket, payload: &Payload) -> Option<Standing> {
-        Some(match &self.clients.get(&from)?.done {
-            Done::Read(read) if *read != payload.reference => Standing::Overwritten,
-            Done::Announced(Some(seq)) if payload.seq.is_some_and(|own| own != *seq) => {
-                Standing::Older
-            }
+    pub(super) fn standing(&self, announced: &Announcement) -> Option<Standing> {
+        let client = self.clients.get(&announced.from)?;
+        Some(match &client.done {
+            Done::Read(read) if *read == announced.payload.reference => Standing::Newest,
+            Done::Read(_) => Standing::Overwritten,
+            _ if announced.number < client.newest => Standing::Older,
             _ => Standing::Newest,
         })
     }

@@ -48,6 +48,7 @@ fn what_was_read_may_be_put_over_what_was_announced_since() {
 #[test]
 fn whose_tree_an_earlier_process_heard_may_have_read_what_somebody_read_since() {
     let mut route = route();
+    let number = route.number();
     announce(&mut route, 1, "a", 1, 0);
     route.join(socket(2), at(20_000));
     route.read(socket(2), root(1), at(20_000));
@@ -56,7 +57,7 @@ fn whose_tree_an_earlier_process_heard_may_have_read_what_somebody_read_since() 
     route.join(socket(3), at(30_500));
     let parked = payload(json!({ "o": "b", "r": root(2).as_str() }));
     route.park("b");
-    route.take_in(socket(3), parked, at(0));
+    route.take_in(left_behind(3, parked, number));
     crossing(route.next_work());
     route.finish(Outcome::Impossible);
     let bases = crossing(announce(&mut route, 3, "b", 3, 80_000)).bases;

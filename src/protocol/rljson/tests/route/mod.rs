@@ -42,6 +42,11 @@ fn announce(route: &mut Route, from: u32, origin: &str, number: u32, ms: u64) ->
     }
 }
 
+/// What a client announced on an earlier connection, and was asked for on this one.
+fn left_behind(from: u32, payload: Payload, number: u64) -> Announcement {
+    Announcement { from: socket(from), payload, at: at(1), number, is_orphan: true }
+}
+
 fn is_forwarded(work: Option<Work>) -> bool {
     matches!(work, Some(Work::Forwarded(_)))
 }

@@ -160,12 +160,10 @@ fn who_says_late_that_it_has_an_older_tree_is_not_told_of_its_own() {
 #[test]
 fn what_is_fetched_of_an_earlier_connection_is_not_what_a_client_has() {
     let mut route = route();
-    let said = |run: &str, number: u32, seq: u64| {
-        payload(json!({ "o": run, "r": root(number).as_str(), "seq": seq }))
-    };
-    route.announce(socket(2), said("new", 5, 2), at(0));
-    assert!(is_forwarded(route.next_work()));
-    route.take_in(socket(2), said("old", 4, 1), at(1));
+    let number = route.number();
+    announce(&mut route, 2, "new", 5, 0);
+    let old = payload(json!({ "o": "old", "r": root(4).as_str() }));
+    route.take_in(left_behind(2, old, number));
     crossing(route.next_work());
     route.take_said();
     route.finish(Outcome::Merged(root(5)));
@@ -177,9 +175,10 @@ fn what_is_fetched_of_an_earlier_connection_is_not_what_a_client_has() {
 
 #[test]
 fn who_has_put_another_tree_over_what_it_announced_on_an_earlier_connection_is_told_of_it() {
-    let own = || payload(json!({ "o": "b", "r": root(2).as_str(), "seq": 1 }));
+    let own = || payload(json!({ "o": "b", "r": root(2).as_str() }));
     for is_announced_by_another in [false, true] {
         let mut route = route();
+        let number = route.number();
         announce(&mut route, 1, "a", 1, 0);
         if is_announced_by_another {
             crossing(announce(&mut route, 3, "c", 2, 0));
@@ -188,7 +187,7 @@ fn who_has_put_another_tree_over_what_it_announced_on_an_earlier_connection_is_t
         route.join(socket(2), at(60_000));
         route.read(socket(2), root(1), at(60_000));
         route.take_said();
-        route.take_in(socket(2), own(), at(1));
+        route.take_in(left_behind(2, own(), number));
         if !is_announced_by_another {
             crossing(route.next_work());
             route.finish(Outcome::Impossible);
@@ -197,6 +196,39 @@ fn who_has_put_another_tree_over_what_it_announced_on_an_earlier_connection_is_t
         let to_it = said.iter().filter(|(to, _)| to == &[2]).count();
         assert_eq!(to_it, 1, "{said:?}");
     }
+}
+
+#[test]
+fn who_brings_an_older_tree_of_its_own_later_is_not_told_of_the_newer() {
+    let mut route = route();
+    let [older, newer] = [(); 2].map(|()| route.number());
+    announce(&mut route, 1, "a", 1, 0);
+    route.join(socket(2), at(60_000));
+    route.hold_back([socket(2)].into(), at(60_000));
+    // Each is of another run: it was started again.
+    for (run, root_number, number) in [("c.2", 3, newer), ("c.1", 2, older)] {
+        let payload = payload(json!({ "o": run, "r": root(root_number).as_str() }));
+        route.take_in(left_behind(2, payload, number));
+        crossing(route.next_work());
+        route.finish(Outcome::Merged(root(3)));
+    }
+    route.hold_back([].into(), at(60_001));
+    route.take_said();
+    route.on_deadline(at(70_000));
+    assert_eq!(bootstrapped(&mut route), [1]);
+}
+
+#[test]
+fn what_a_client_left_behind_is_told_as_the_servers() {
+    let mut route = route();
+    let number = route.number();
+    route.join(socket(1), at(0));
+    // It was started again, announced something newer, and it is one who has its tree that brings it.
+    let older = payload(json!({ "o": "c.1", "c": "c", "r": root(1).as_str(), "seq": 2 }));
+    route.take_in(left_behind(2, older, number));
+    assert!(is_forwarded(route.next_work()));
+    let said = json!({ "o": "__server__", "r": root(1).as_str(), "__origin": "__server__" });
+    assert_eq!(refs(&route.take_said()), [(vec![1], said)]);
 }
 
 #[test]
@@ -319,10 +351,11 @@ fn who_has_read_the_latest_tree_while_its_own_was_fetched_is_told_of_its_own() {
     route.announce(socket(1), empty, at(0));
     assert!(is_forwarded(route.next_work()));
     let own = payload(json!({ "o": "b", "r": root(2).as_str() }));
-    route.expect(socket(2), &own, at(10));
+    let number = route.expect(socket(2), &own, at(10));
     route.read(socket(2), EMPTY_ROOT, at(1_000));
     route.take_said();
-    route.take_in(socket(2), own, at(10));
+    let (from, is_orphan) = (socket(2), false);
+    route.take_in(Announcement { from, payload: own, at: at(10), number, is_orphan });
     crossing(route.next_work());
     route.finish(Outcome::Merged(root(2)));
     let told: Vec<Vec<u32>> = refs(&route.take_said()).into_iter().map(|(to, _)| to).collect();
