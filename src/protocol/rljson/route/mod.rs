@@ -46,7 +46,7 @@ use origins::{Bases, Candidate, Origins, Strays};
 use queue::{Pushed, Queue};
 use telling::Standing;
 use unrecorded::Unrecorded;
-use work::{said_of, server_payload};
+use work::server_payload;
 
 pub use acks::{ACK_WITHIN, ACKS_MAX, Ack};
 pub use announcement::Announcement;
@@ -447,7 +447,9 @@ impl Route {
         let mut to = self.told();
         to.retain(|socket| *socket != waiting.from);
         if !to.is_empty() {
-            self.said.push(Said::Ref { to, payload: said_of(&waiting) });
+            let sender = format!("client_{}_{}", waiting.from.member.0, waiting.from.namespace);
+            let payload = waiting.payload.relayed(&sender);
+            self.said.push(Said::Ref { to, payload });
         }
         let (from, told) = (waiting.from, Ref::clone(&waiting.payload.reference));
         // It has put in place something else over what it announced, or is about to.

@@ -1,6 +1,5 @@
 //! What is to be done with a payload whose turn it is, and what came of it.
 
-use super::Announcement;
 use super::payload::Ref;
 use super::stored::Change;
 use crate::codec::rljson::Hash;
@@ -96,18 +95,6 @@ pub enum Said {
     },
     /// `<route>:ack`.
     Ack(super::Ack),
-}
-
-/// What others are told of a payload that nothing had to be merged with. What its announcer left behind
-/// is told as the server's: that may have had newer ones told since, as another run, and a client takes
-/// nothing for news that is its own (specs: rljson §4).
-pub(super) fn said_of(announced: &Announcement) -> String {
-    let Announcement { from, payload, .. } = announced;
-    if announced.is_orphan {
-        server_payload(payload.reference(), true)
-    } else {
-        payload.relayed(&format!("client_{}_{}", from.member.0, from.namespace))
-    }
 }
 
 /// Whom the server's own refs come from.

@@ -219,19 +219,6 @@ fn who_brings_an_older_tree_of_its_own_later_is_not_told_of_the_newer() {
 }
 
 #[test]
-fn what_a_client_left_behind_is_told_as_the_servers() {
-    let mut route = route();
-    let number = route.number();
-    route.join(socket(1), at(0));
-    // It was started again, announced something newer, and it is one who has its tree that brings it.
-    let older = payload(json!({ "o": "c.1", "c": "c", "r": root(1).as_str(), "seq": 2 }));
-    route.take_in(left_behind(2, older, number));
-    assert!(is_forwarded(route.next_work()));
-    let said = json!({ "o": "__server__", "r": root(1).as_str(), "__origin": "__server__" });
-    assert_eq!(refs(&route.take_said()), [(vec![1], said)]);
-}
-
-#[test]
 fn there_are_so_many_acknowledgements_at_once() {
     let mut route = route();
     route.join(socket(2), at(0));

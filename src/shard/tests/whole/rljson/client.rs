@@ -32,8 +32,9 @@ pub(super) struct Client {
     last: Option<Hash>,
     /// The last of that, if it was lost with its connection: nobody may have heard it.
     unheard: Option<Hash>,
-    /// The last announcement of each other client that it was told of.
-    told: BTreeMap<u64, u64>,
+    /// The last announcement of each run of a client that it was told of. Those of another run may come
+    /// before or after: each numbers its own (specs: rljson §4).
+    told: BTreeMap<String, u64>,
     /// What is to be fetched next, also on the next connection.
     next: Option<Hash>,
     connection: Option<Connection>,
@@ -82,6 +83,11 @@ impl Client {
 
     fn event(&self) -> String {
         format!("/{}", self.table())
+    }
+
+    /// Names its run.
+    fn origin(&self) -> String {
+        format!("{}.{}", self.name, self.run)
     }
 
     /// Connects, if it is not there; perhaps as one that was started again.
@@ -140,7 +146,7 @@ impl Client {
 
     /// Announces its folder, if that has changed.
     pub(super) fn announce(&mut self, ledger: &mut Ledger, stage: &Stage) {
-        let (event, origin) = (self.event(), format!("{}.{}", self.name, self.run));
+        let (event, origin) = (self.event(), self.origin());
         let Some(connection) = &mut self.connection else { return };
         if connection.fetch.is_some() || self.next.is_some() {
             return;
@@ -235,19 +241,23 @@ impl Client {
     }
 
     fn on_ref(&mut self, root: Hash, payload: &Value, ledger: &mut Ledger, stage: &mut Stage) {
-        let heard = format!("{}:ack:client", self.event());
+        let (heard, origin) = (format!("{}:ack:client", self.event()), self.origin());
         let connection = self.connection.as_mut().expect("it hears");
-        connection.socket.emit(&heard, &[json!({ "r": root.as_str() })]);
-        match (payload["c"].as_u64(), payload["seq"].as_u64()) {
-            (Some(author), Some(number)) => {
-                let is_own = author == self.name && connection.announced.contains(&number);
-                assert!(!is_own, "{root} is its own");
-                let before = self.told.insert(author, number);
-                assert!(before < Some(number), "told twice or out of order: {payload}");
-                stage.met.rljson[3] += 1;
-            }
-            _ => stage.met.rljson[4] += 1,
+        let run = payload["o"].as_str().expect("it names its run");
+        if let Some(number) = payload["seq"].as_u64() {
+            let is_own = run == origin && connection.announced.contains(&number);
+            assert!(!is_own, "{root} is its own");
+            let before = self.told.insert(run.to_owned(), number);
+            assert!(before < Some(number), "told twice or out of order: {payload}");
+            stage.met.rljson[3] += 1;
+        } else {
+            stage.met.rljson[4] += 1;
         }
+        if run == origin {
+            // As real ones do (specs: rljson §4).
+            return;
+        }
+        connection.socket.emit(&heard, &[json!({ "r": root.as_str() })]);
         self.learn(root, ledger);
     }
 

@@ -1,7 +1,7 @@
 //! Clients of the hub of rljson: folder agents (`protocol/rljson/tests/agent.rs`) that announce their
 //! trees, serve them, and put in place what they are told of. Whatever happens: whatever anybody is told
 //! of can be read, row by row and blob by blob; each announcement is told to everybody else at most
-//! once, in the order of its author, and acknowledged; nobody is told of what it has; and in the end all
+//! once, in the order of its run, and acknowledged; nobody is told of what it has; and in the end all
 //! have the latest tree, in which nothing is missing that anybody was told of, in this process or an
 //! earlier one, but for what users have thrown away.
 //!
