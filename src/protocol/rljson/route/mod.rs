@@ -66,6 +66,8 @@ pub const NOBODY: Socket = Socket { member: MemberId(u32::MAX), namespace: 0 };
 /// A client on the route.
 #[derive(Debug, Default)]
 struct Client {
+    /// The number of what had been announced last when it came.
+    came: u64,
     /// The run it belongs to, once it has announced anything.
     origin: Option<Box<str>>,
     /// What it read before.
@@ -114,8 +116,9 @@ pub struct Route {
     said: Vec<Said>,
     /// Payloads that are over, as they came.
     ended: Vec<Arc<str>>,
-    /// The number of what was announced last.
+    /// The number of what was announced last, and what that was when a client came last.
     numbered: u64,
+    came_last: u64,
 }
 
 impl Route {
@@ -152,7 +155,8 @@ impl Route {
     pub fn join(&mut self, socket: Socket, now: Instant) {
         self.clients.entry(socket).or_insert_with(|| {
             self.bootstraps.begin(socket, now);
-            Client::default()
+            self.came_last = self.numbered;
+            Client { came: self.numbered, ..Client::default() }
         });
     }
 
@@ -268,8 +272,9 @@ impl Route {
             return Some(self.answer_with_latest(waiting));
         }
         let (to, payload) = (self.told(), server_payload(&merged, true));
+        let others = to.iter().copied().filter(|socket| *socket != waiting.from).collect();
         self.said.push(Said::Ref { to, payload });
-        Some(self.take_up(waiting, merged))
+        Some(self.take_up(waiting, merged, others))
     }
 
     /// A payload has nothing that the latest tree has not: its sender is to have that. Nobody else is
@@ -444,31 +449,24 @@ impl Route {
 
     /// Makes a payload the latest ref, and tells everybody else.
     fn forward(&mut self, waiting: Announcement) -> Change {
-        let mut to = self.told();
-        to.retain(|socket| *socket != waiting.from);
-        if !to.is_empty() {
-            let sender = format!("client_{}_{}", waiting.from.member.0, waiting.from.namespace);
-            let payload = waiting.payload.relayed(&sender);
-            self.said.push(Said::Ref { to, payload });
-        }
+        let others = self.relay(&waiting);
         let (from, told) = (waiting.from, Ref::clone(&waiting.payload.reference));
         // It has put in place something else over what it announced, or is about to.
         let standing = self.standing(&waiting);
         let bases = self.bases(from, &waiting.payload.origin);
         let is_overwritten = bases.is_some_and(|bases| bases.is_overwritten(waiting.at))
             || standing == Some(Standing::Overwritten);
-        let change = self.take_up(waiting, told);
+        let change = self.take_up(waiting, told, others);
         if is_overwritten {
             self.tell_sender(from, standing);
         }
         change
     }
 
-    /// A payload is taken into account: `latest` has all that it had.
-    fn take_up(&mut self, waiting: Announcement, latest: Ref) -> Change {
+    /// A payload is taken into account: `latest` has all that it had. The others have been told.
+    fn take_up(&mut self, waiting: Announcement, latest: Ref, others: BTreeSet<Socket>) -> Change {
         self.note_announced(&waiting);
         let Announcement { from, payload, at, .. } = waiting;
-        let others = self.told().into_iter().filter(|socket| *socket != from).collect();
         let mut acks = Vec::new();
         let announced = (from, Ref::clone(&payload.reference));
         self.acks.begin(announced, Ref::clone(&latest), others, at, &mut acks);

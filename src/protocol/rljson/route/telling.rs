@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::work::{Said, server_payload};
-use super::{Announcement, Done, Ref, Route};
+use super::{Announcement, Client, Done, Ref, Route};
 use crate::protocol::socketio::Socket;
 use crate::session::Instant;
 
@@ -18,6 +18,25 @@ pub(super) enum Standing {
     Overwritten,
 }
 
+impl Client {
+    /// What has become of this in its folder, if it was this client that announced it.
+    fn standing(&self, announced: &Announcement) -> Standing {
+        match &self.done {
+            Done::Read(read) if *read == announced.payload.reference => Standing::Newest,
+            Done::Read(_) => Standing::Overwritten,
+            _ if announced.number < self.newest => Standing::Older,
+            _ => Standing::Newest,
+        }
+    }
+
+    /// Whether it may have announced this on an earlier connection.
+    fn may_have_sent(&self, announced: &Announcement) -> bool {
+        let origin = announced.payload.origin();
+        let is_run = self.origin.as_deref().is_none_or(|own| own == origin);
+        self.came >= announced.number && !origin.is_empty() && is_run
+    }
+}
+
 impl Route {
     /// Who is told of a new ref now.
     pub(super) fn told(&mut self) -> Vec<Socket> {
@@ -25,6 +44,46 @@ impl Route {
         let (told, missed) = self.clients.keys().copied().partition(is_told);
         self.missed.extend::<Vec<_>>(missed);
         told
+    }
+
+    /// Tells others of what somebody announced, as it came; who they are.
+    ///
+    /// Its announcer may be among them, on a newer connection, and takes nothing for news that bears its own
+    /// name (specs: rljson §4). If it has put another tree in place it is told in the server's name, else
+    /// asked first whether it has this one.
+    pub(super) fn relay(&mut self, announced: &Announcement) -> BTreeSet<Socket> {
+        let Announcement { from, payload, .. } = announced;
+        let (mut others, mut back) = (Vec::new(), Vec::new());
+        for socket in self.told() {
+            match self.standing_if_back(socket, announced) {
+                _ if socket == *from => {}
+                None => others.push(socket),
+                Some(Standing::Overwritten) => back.push(socket),
+                Some(Standing::Newest | Standing::Older) => {
+                    self.missed.insert(socket);
+                }
+            }
+        }
+        let told = others.iter().chain(&back).copied().collect();
+        if !others.is_empty() {
+            let payload = payload.relayed(&format!("client_{}_{}", from.member.0, from.namespace));
+            self.said.push(Said::Ref { to: others, payload });
+        }
+        if !back.is_empty() {
+            let payload = server_payload(payload.reference(), true);
+            self.said.push(Said::Ref { to: back, payload });
+        }
+        told
+    }
+
+    /// What has become of this in the folder of a client that may be its announcer, back again.
+    fn standing_if_back(&self, socket: Socket, announced: &Announcement) -> Option<Standing> {
+        if self.came_last < announced.number {
+            // Nobody has come since.
+            return None;
+        }
+        let client = self.clients.get(&socket).filter(|client| client.may_have_sent(announced))?;
+        Some(client.standing(announced))
     }
 
     /// Tells these clients nothing until it is called without them. Who has missed something then is
@@ -66,13 +125,7 @@ impl Route {
 
     /// What became of this with the client that it was fetched from; none if that is not there.
     pub(super) fn standing(&self, announced: &Announcement) -> Option<Standing> {
-        let client = self.clients.get(&announced.from)?;
-        Some(match &client.done {
-            Done::Read(read) if *read == announced.payload.reference => Standing::Newest,
-            Done::Read(_) => Standing::Overwritten,
-            _ if announced.number < client.newest => Standing::Older,
-            _ => Standing::Newest,
-        })
+        self.clients.get(&announced.from).map(|client| client.standing(announced))
     }
 
     /// A client has this tree, as it says itself, and was not told of it, if it is still the latest. Of
