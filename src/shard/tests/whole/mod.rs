@@ -34,7 +34,7 @@ use crate::seeds::Seeds;
 use stage::{End, Stage};
 
 /// Runs of the usual test.
-const SEEDS: u64 = 1_000;
+const SEEDS: u64 = 2_000;
 /// Seeds that may fail before the others are given up.
 const FAILURES_MAX: usize = 10;
 const LIVES: u32 = 3;
