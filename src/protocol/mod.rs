@@ -12,6 +12,8 @@ mod fake_storage;
 pub mod gallery;
 mod js;
 mod keeper;
+#[cfg(test)]
+mod miniature;
 mod pending;
 mod phase;
 mod query;

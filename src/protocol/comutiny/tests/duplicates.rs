@@ -29,7 +29,7 @@ fn who_joins_takes_a_player_over_and_its_owner_goes() {
             "41".to_owned(),
         ]
     );
-    assert!(shard.client(old).is_closed);
+    assert!(shard.member(old).is_closed);
     assert_eq!(names(&shard.take(other)), ["player:joined"], "and no player:left");
     assert_eq!(shard.take(new), []);
     // It is the new one's.
@@ -55,7 +55,7 @@ fn the_same_socket_is_no_duplicate() {
     shard.take(a);
     assert_eq!(shard.ask(a, "player:join", json!({"playerId": "a"}))["ok"], true);
     assert_eq!(shard.take(a), []);
-    assert!(!shard.client(a).is_closed);
+    assert!(!shard.member(a).is_closed);
     assert_eq!(names(&shard.take(b)), ["player:joined"]);
 }
 
@@ -65,7 +65,7 @@ fn who_takes_over_a_player_gives_up_its_own() {
     let (a, b, c) = (shard.join("a"), shard.join("b"), shard.join("c"));
     shard.forget(&[a, b]);
     shard.ask(b, "player:join", json!({"playerId": "a"}));
-    assert!(shard.client(a).is_closed && !shard.client(b).is_closed);
+    assert!(shard.member(a).is_closed && !shard.member(b).is_closed);
     let heard = shard.take(c);
     assert_eq!(names(&heard), ["player:left", "player:joined"]);
     assert_eq!((&heard[0].1["id"], &heard[1].1["id"]), (&json!("b"), &json!("a")));
@@ -78,5 +78,5 @@ fn ids_are_the_same_once_trimmed() {
     let mut shard = Shard::new(Config::default());
     let old = shard.join("a");
     shard.join("  a\u{FEFF}");
-    assert!(shard.client(old).is_closed);
+    assert!(shard.member(old).is_closed);
 }

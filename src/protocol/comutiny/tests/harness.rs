@@ -1,6 +1,7 @@
-//! A shard in miniature: the world, its clients, a disk, a journal, and a clock that the test turns.
+//! The world in a shard in miniature, and what its clients say and hear.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,57 +10,45 @@ use serde_json::{Value, json};
 use super::super::world::World;
 use super::super::{Config, WORLD};
 use crate::protocol::fake_storage::{Disk, FakeStorage};
-use crate::protocol::receiver::{Receiver, Sent};
+use crate::protocol::miniature::Miniature;
+use crate::protocol::receiver::Sent;
 use crate::protocol::socketio::Server;
-use crate::protocol::{self, Hello, Machine, Message, Open};
-use crate::session::effects::Effect;
+use crate::protocol::{self, Hello, Message, Open};
 use crate::session::journal::Entries;
-use crate::session::{
-    Close, Counters, Effects, History, Instant, MemberId, Now, Outcome, RingPool,
-};
+use crate::session::{Close, Instant, Now};
 
-/// A client; names stay valid after it is gone.
-pub(super) type Name = usize;
-
-/// The wall clock when the world begins.
-pub(super) const EPOCH_MS: u64 = 1_700_000_000_000;
+pub(super) use crate::protocol::miniature::{EPOCH_MS, Name};
 
 /// The world and everything around it.
 pub(super) struct Shard {
-    server: Server<World>,
+    miniature: Miniature<Server<World>>,
     clients: Vec<Client>,
-    history: History,
-    pool: RingPool,
-    outcome: Outcome,
-    counters: Counters,
-    config: Arc<protocol::Config>,
-    pub(super) storage: FakeStorage,
-    /// Nothing can be recorded.
-    pub(super) read_only: bool,
-    /// The storage answers only when the test says so.
-    pub(super) holds_storage: bool,
-    now_us: u64,
-    random: u64,
 }
 
-/// A connection.
+/// What a client was told and has not looked at.
 #[derive(Default)]
-pub(super) struct Client {
-    member: Option<MemberId>,
-    receiver: Receiver,
-    /// What it was sent and the test has not looked at.
-    inbox: VecDeque<String>,
+struct Client {
     heard: Vec<Heard>,
     acks: BTreeMap<u64, Value>,
     next_ack: u64,
-    /// It does not read.
-    pub(super) is_stuck: bool,
-    /// The server has closed it.
-    pub(super) is_closed: bool,
 }
 
 /// An event of the server: its name and its only argument.
 pub(super) type Heard = (String, Value);
+
+impl Deref for Shard {
+    type Target = Miniature<Server<World>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.miniature
+    }
+}
+
+impl DerefMut for Shard {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.miniature
+    }
+}
 
 impl Shard {
     pub(super) fn new(config: Config) -> Self {
@@ -78,39 +67,22 @@ impl Shard {
     fn start(config: Config, durable: bool, disk: Disk, entries: Entries, epoch: u32) -> Self {
         let config = Arc::new(protocol::Config { comutiny: config, ..Default::default() });
         let now = Now { at: Instant::default(), wall_ms: EPOCH_MS };
-        let open = Open { key: WORLD.to_owned(), now, config: config.clone(), durable };
+        let open = Open { key: WORLD.to_owned(), now, config: Arc::clone(&config), durable };
         let storage = FakeStorage::new(WORLD, durable, disk, &entries, epoch);
         let within = Duration::from_millis(config.comutiny.recovery_ms);
         let server = Server::new(World::new(open), 0);
-        let mut shard = Self {
-            server: if within.is_zero() { server } else { server.with_recovery(within) },
-            clients: Vec::new(),
-            history: History::new(),
-            pool: RingPool::default(),
-            outcome: Outcome::default(),
-            counters: Counters::default(),
-            config,
-            storage,
-            read_only: false,
-            holds_storage: false,
-            now_us: u64::from(epoch) * 1_000_000,
-            random: 1,
+        let server = if within.is_zero() { server } else { server.with_recovery(within) };
+        let invariants = |server: &Server<World>| {
+            server.app().invariants();
+            server.invariants();
         };
-        if !entries.is_empty() {
-            shard.call(|machine, fx| machine.on_recovered(entries, fx));
-        }
-        shard
+        let miniature = Miniature::start(server, config, storage, entries, invariants);
+        Self { miniature, clients: Vec::new() }
     }
 
     pub(super) fn seeded(mut self, seed: u64) -> Self {
-        self.random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(1);
+        self.seed(seed);
         self
-    }
-
-    /// A number below `bound`.
-    pub(super) fn pick(&mut self, bound: usize) -> usize {
-        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (self.random >> 33) as usize % bound
     }
 
     /// A client connects to the namespace.
@@ -121,20 +93,15 @@ impl Shard {
     pub(super) fn connect_as(&mut self, hello: Hello) -> Name {
         let name = self.enter(hello);
         self.send(name, "0");
-        let connected = self.clients[name].inbox.pop_front().expect("is answered");
+        let connected = self.next_sent(name).map(Sent::into_text).expect("is answered");
         assert!(connected.starts_with("40{\"sid\":\""), "{connected}");
         name
     }
 
     /// A client opens a connection.
     pub(super) fn enter(&mut self, hello: Hello) -> Name {
-        let name = self.clients.len();
-        // Used again as soon as it is free, as a shard does.
-        let is_free = |member: &MemberId| self.name(*member).is_none();
-        let member = (0..).map(MemberId).find(is_free).expect("one is free");
-        self.clients.push(Client { member: Some(member), ..Client::default() });
-        self.call(|machine, fx| machine.on_enter(member, hello, fx)).expect("enters");
-        name
+        self.clients.push(Client::default());
+        self.miniature.enter(hello)
     }
 
     /// A client that has joined, and looked at what it was told.
@@ -153,8 +120,7 @@ impl Shard {
 
     /// A client sends a packet that may not be in order.
     pub(super) fn offer(&mut self, name: Name, text: &str) -> Result<(), Close> {
-        let member = self.clients[name].member.expect("is there");
-        self.call(|machine, fx| machine.on_message(member, Message::Text(text), fx))
+        self.miniature.offer(name, Message::Text(text))
     }
 
     /// A client says something, and wants no answer.
@@ -195,8 +161,9 @@ impl Shard {
 
     /// Tells answers from events.
     fn sort(&mut self, name: Name) {
+        let sent = self.take_texts(name);
         let client = &mut self.clients[name];
-        for text in client.inbox.drain(..) {
+        for text in sent {
             if let Some(event) = text.strip_prefix("42") {
                 client.heard.push(serde_json::from_str(event).expect("a name and a value"));
                 continue;
@@ -211,19 +178,7 @@ impl Shard {
 
     /// What a client was sent since the last time, as it was sent.
     pub(super) fn take_texts(&mut self, name: Name) -> Vec<String> {
-        self.clients[name].inbox.drain(..).collect()
-    }
-
-    pub(super) fn client(&mut self, name: Name) -> &mut Client {
-        &mut self.clients[name]
-    }
-
-    /// A client's connection ends.
-    pub(super) fn end(&mut self, name: Name) {
-        if let Some(member) = self.clients[name].member.take() {
-            self.clients[name].receiver = Receiver::default();
-            self.call(|machine, fx| machine.on_leave(member, 1006, fx));
-        }
+        self.take_sent(name).into_iter().map(Sent::into_text).collect()
     }
 
     /// What whoever connects now is shown.
@@ -237,149 +192,8 @@ impl Shard {
         snapshot
     }
 
-    /// Time passes; deadlines are met.
-    pub(super) fn pass(&mut self, ms: u64) {
-        let end_us = self.now_us + ms * 1_000;
-        while let Some(due) = self.server.deadline().filter(|due| due.as_micros() <= end_us) {
-            self.now_us = self.now_us.max(due.as_micros());
-            self.call(|machine, fx| machine.on_deadline(fx));
-        }
-        self.now_us = end_us;
-    }
-
     /// Settings change.
     pub(super) fn configure(&mut self, config: Config) {
-        let config = Arc::new(protocol::Config { comutiny: config, ..Default::default() });
-        self.call(|machine, fx| machine.on_configured(&config, fx));
-    }
-
-    pub(super) fn checkpoint(&mut self) {
-        self.call(|machine, fx| machine.on_checkpoint(fx));
-    }
-
-    pub(super) fn stop(&mut self) {
-        self.call(|machine, fx| machine.on_drain(fx));
-    }
-
-    pub(super) fn is_over(&self) -> bool {
-        self.server.is_over()
-    }
-
-    pub(super) fn describe(&self) -> String {
-        self.server.describe()
-    }
-
-    /// The storage answers.
-    pub(super) fn answer_storage(&mut self) {
-        while let Some(answer) = self.storage.next_answer() {
-            self.call_once(|machine, fx| answer.tell(machine, fx));
-        }
-    }
-
-    /// Whether the journal has something that no record has.
-    pub(super) fn needs_journal(&self) -> bool {
-        self.storage.needs_journal()
-    }
-
-    /// All that was recorded so far, whether or not it is stored meanwhile.
-    pub(super) fn recorded(&self) -> Entries {
-        self.storage.recorded()
-    }
-
-    /// What of it the journal still has.
-    pub(super) fn journal(&self) -> Entries {
-        self.storage.remaining()
-    }
-
-    fn call<R>(&mut self, act: impl FnOnce(&mut dyn Machine, &mut Effects<'_>) -> R) -> R {
-        let result = self.call_once(act);
-        if !self.holds_storage {
-            self.answer_storage();
-        }
-        result
-    }
-
-    /// One call of the machine and what follows from it here.
-    fn call_once<R>(&mut self, act: impl FnOnce(&mut dyn Machine, &mut Effects<'_>) -> R) -> R {
-        self.pick(1);
-        let wall_ms = EPOCH_MS + self.now_us / 1_000;
-        let now = Now { at: Instant::from_micros(self.now_us), wall_ms };
-        self.outcome.clear();
-        let recorder = self.storage.recorder(self.read_only);
-        let (history, pool) = (&mut self.history, &mut self.pool);
-        let mut fx =
-            Effects::new(now, self.random, &self.counters, history, pool, &mut self.outcome)
-                .with_recorder(recorder);
-        let result = act(&mut self.server, &mut fx);
-        self.server.app().invariants();
-        self.server.invariants();
-        let closed = self.drain();
-        self.flush();
-        for name in closed {
-            self.clients[name].is_closed = true;
-            self.end(name);
-        }
-        result
-    }
-
-    fn drain(&mut self) -> Vec<Name> {
-        let mut closed = Vec::new();
-        for effect in std::mem::take(&mut self.outcome.effects) {
-            match effect {
-                Effect::Reply { to, at, start, end } => {
-                    let bytes = &self.outcome.bytes[start..end];
-                    if let Some(name) = self.name(to) {
-                        self.clients[name].receiver.outbox.push(at, &[bytes]);
-                    }
-                }
-                Effect::Listen { member, from } => {
-                    if let Some(name) = self.name(member) {
-                        self.clients[name].receiver.cursor.get_or_insert(from);
-                    }
-                }
-                Effect::Unlisten { member, at } => {
-                    if let Some(name) = self.name(member) {
-                        let Receiver { outbox, cursor } = &mut self.clients[name].receiver;
-                        if let Some(from) = cursor.take() {
-                            outbox.unlisten(from, at, &self.history);
-                        }
-                    }
-                }
-                Effect::Skip { member, from, to } => {
-                    if let Some(name) = self.name(member) {
-                        self.clients[name].receiver.skip(from, to);
-                    }
-                }
-                Effect::Close { member, .. } => closed.extend(self.name(member)),
-                Effect::Load { ticket, records } => self.storage.load(ticket, &records),
-                Effect::Store { record, content, base } => {
-                    self.storage.store(record, content, base);
-                }
-                Effect::Admit { .. } => {}
-                effect => panic!("the world never asks for {effect:?}"),
-            }
-        }
-        closed
-    }
-
-    fn name(&self, member: MemberId) -> Option<Name> {
-        self.clients.iter().position(|client| client.member == Some(member))
-    }
-
-    /// Sends what was said to everybody who reads.
-    pub(super) fn flush(&mut self) {
-        for client in self.clients.iter_mut().filter(|it| it.member.is_some()) {
-            if client.is_stuck {
-                // A shard does it when there is more of it.
-                let Receiver { outbox, cursor } = &mut client.receiver;
-                if let Some(cursor) = cursor.as_mut() {
-                    outbox.condense(cursor, &self.history);
-                }
-            } else {
-                let sent = client.receiver.send(&self.history);
-                client.inbox.extend(sent.into_iter().map(Sent::into_text));
-            }
-        }
-        self.history.trim(self.history.head(), &mut self.pool);
+        self.miniature.configure(protocol::Config { comutiny: config, ..Default::default() });
     }
 }

@@ -77,12 +77,12 @@ fn nobody_talks_while_nothing_can_be_recorded() {
     let mut shard = Shard::durable(Config::default());
     let (a, b) = (shard.join("a"), shard.join("b"));
     shard.take(a);
-    shard.read_only = true;
+    shard.is_read_only = true;
     let ack = shard.ask(a, "chat:message", json!({"content": "x"}));
     assert_eq!(ack, json!({"ok": false, "message": "the chat is read-only for now"}));
     assert_eq!(shard.take(b), []);
     assert_eq!(shard.ask(a, "player:update", json!({"name": "x"}))["ok"], true);
-    shard.read_only = false;
+    shard.is_read_only = false;
     say(&mut shard, a, "x");
 }
 

@@ -72,7 +72,7 @@ impl Game {
                 view.players.update(&answer["player"]);
             }
         }
-        if self.shard.client(who).is_closed {
+        if self.shard.member(who).is_closed {
             self.views.remove(&who);
             self.evicted += 1;
         }
@@ -89,7 +89,7 @@ impl Game {
             }
             return;
         };
-        if self.shard.client(who).is_closed {
+        if self.shard.member(who).is_closed {
             return self.look(who);
         }
         match what {
@@ -106,7 +106,7 @@ impl Game {
                 self.views.remove(&who);
             }
             18 => {
-                let client = self.shard.client(who);
+                let client = self.shard.member(who);
                 client.is_stuck = !client.is_stuck;
             }
             _ => {
@@ -136,7 +136,7 @@ impl Game {
     }
 
     fn leave(&mut self, who: Name) {
-        self.shard.client(who).is_stuck = false;
+        self.shard.member(who).is_stuck = false;
         self.shard.flush();
         self.look(who);
         let Some(view) = self.views.get_mut(&who) else { return };
@@ -149,7 +149,7 @@ impl Game {
         self.shard.pass(1_000);
         let all: Vec<Name> = self.views.keys().copied().collect();
         for &who in &all {
-            self.shard.client(who).is_stuck = false;
+            self.shard.member(who).is_stuck = false;
         }
         self.shard.flush();
         let snapshot = self.shard.snapshot();

@@ -200,12 +200,12 @@ fn what_was_kept_is_no_trouble_for_a_process_that_keeps_nothing() {
 fn what_is_said_while_nothing_can_be_recorded_is_not_pretended_to_be_known() {
     let mut shard = Shard::durable(talking());
     let (mover, mut memory) = come(&mut shard);
-    shard.read_only = true;
+    shard.is_read_only = true;
     shard.say(mover, "player:join", json!({"playerId": "m"}));
     let mut next = shard.crashed(shard.storage.disk.clone(), shard.journal());
     assert_eq!(memory.clone().come_back(&mut next), ["connected", "world:state "]);
     // When the disk is well, all is recorded anew.
-    shard.read_only = false;
+    shard.is_read_only = false;
     say(&mut shard, mover, "x");
     let mut next = shard.crashed(shard.storage.disk.clone(), shard.journal());
     let told = memory.come_back(&mut next);
