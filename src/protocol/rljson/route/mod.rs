@@ -162,12 +162,9 @@ impl Route {
 
     /// A client is gone. What it announced keeps its turn.
     pub fn leave(&mut self, socket: Socket, now: Instant) {
-        match self.clients.remove(&socket) {
-            Some(Client { origin: Some(origin), .. }) => {
-                self.origins.entry(&origin).left = Some(now);
-            }
-            Some(Client { origin: None, read, .. }) => self.strays.add(read),
-            None => {}
+        let origin = self.clients.remove(&socket).and_then(|client| client.origin);
+        if let Some(origin) = origin {
+            self.origins.entry(&origin).left = Some(now);
         }
         self.queue.orphan(socket);
         if let Some(merging) = self.merging.as_mut().filter(|merging| merging.from == socket) {
@@ -309,7 +306,10 @@ impl Route {
                     self.unrecorded.read(origin, now);
                 }
             }
-            None => drop(client.read.read(reference, now)),
+            None => {
+                client.read.read(Ref::clone(&reference), now);
+                self.strays.read(reference, now);
+            }
         }
         if is_behind && self.held_back.contains(&socket) {
             // It may have fetched that for nothing, and is asked.
@@ -353,8 +353,10 @@ impl Route {
         if client.origin.as_deref() != Some(origin) && !origin.is_empty() {
             client.origin = Some(origin.into());
             let read = std::mem::take(&mut client.read);
+            let left = self.left(from, origin);
             let known = self.origins.entry(origin);
-            if let Some(left) = known.left.take() {
+            if let Some(left) = left {
+                known.left = None;
                 known.bases.doubt(self.strays.since(left));
                 if std::mem::take(&mut known.is_parked) {
                     known.bases.doubt_all(now);
@@ -366,6 +368,17 @@ impl Route {
                 self.unrecorded.read(origin, now);
             }
         }
+    }
+
+    /// Since when a run was away that is back on this connection, if it was here before: for all that is
+    /// known, if its connection of before still passes for one.
+    fn left(&self, from: Socket, origin: &str) -> Option<Instant> {
+        let known = self.origins.get(origin)?;
+        let is_it = |client: &Client| client.origin.as_deref() == Some(origin);
+        known.left.or_else(|| {
+            let mut others = self.clients.iter().filter(|(socket, _)| **socket != from);
+            others.any(|(_, client)| is_it(client)).then(Instant::default)
+        })
     }
 
     fn has_waiting(&self, from: Socket, origin: &str) -> bool {

@@ -15,8 +15,8 @@
 //! - What it has read shortly before it announced: it may have put that in place afterwards, over
 //!   what it announced. Nothing but the tree itself tells, or, where that was long enough ago for all
 //!   but a slow network, if the tree itself says so.
-//! - What was read on a connection that ended before it told whose it was, while the client was away:
-//!   it may have been the client's. What an earlier process saw of such connections nobody knows: by
+//! - What was read on a connection that had not told whose it was, while the client was away: it may have
+//!   been the client's, and broken since, seen or unseen. What an earlier process saw of such connections nobody knows: by
 //!   a run of which that process left something parked, it may have been anything.
 //!
 //! Where that leaves several, the merge keeps what any of them would keep: a deletion that is undone
@@ -221,16 +221,18 @@ impl Bases {
     }
 }
 
-/// What was read on connections that ended before they told whose they were, oldest first.
+/// What was read on connections that have not told whose they are, each tree once, by when it was read last.
 #[derive(Debug, Default)]
 pub(super) struct Strays(VecDeque<Read>);
 
 impl Strays {
-    /// A connection ended on which this was read.
-    pub(super) fn add(&mut self, bases: Bases) {
-        self.0.extend(bases.reads);
-        let excess = self.0.len().saturating_sub(STRAYS_MAX);
-        self.0.drain(..excess);
+    /// This was read on such a connection.
+    pub(super) fn read(&mut self, reference: Ref, now: Instant) {
+        self.0.retain(|read| read.reference != reference);
+        if self.0.len() == STRAYS_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back(Read { reference, first: now, last: now, worth: Worth::New });
     }
 
     /// What a client may have read that is gone since `left`, by what is known of its connection.

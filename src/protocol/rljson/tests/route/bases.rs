@@ -66,6 +66,24 @@ fn whose_tree_an_earlier_process_heard_may_have_read_what_somebody_read_since() 
 }
 
 #[test]
+fn whoever_is_back_may_have_read_what_somebody_read_whose_connection_is_still_there() {
+    for is_first_gone in [true, false] {
+        let mut route = route();
+        announce(&mut route, 1, "a", 1, 0);
+        announce(&mut route, 2, "b", 2, 10);
+        route.finish(Outcome::Impossible);
+        if is_first_gone {
+            route.leave(socket(2), at(1_000));
+        }
+        // Both of its connections are broken, of which nobody has heard.
+        route.join(socket(3), at(2_000));
+        route.read(socket(3), root(1), at(2_000));
+        let bases = crossing(announce(&mut route, 4, "b", 3, 9_000)).bases;
+        assert_eq!(bases, [sure(2), unsure(1)], "{is_first_gone}");
+    }
+}
+
+#[test]
 fn of_what_was_read_so_much_is_remembered() {
     let mut route = route();
     let many = READS_MAX as u32 + 3;
