@@ -81,6 +81,8 @@ struct Client {
     /// The number of the newest that it announced, here or on an earlier connection, as far as that was
     /// fetched from it.
     newest: u64,
+    /// The number of the newest of that that was taken in.
+    taken_in: u64,
     /// The ref that it was to be told when it was told nothing: it has another tree in place, though it
     /// may have that one's root, too.
     lacks: Option<Ref>,
@@ -464,13 +466,13 @@ impl Route {
     fn forward(&mut self, waiting: Announcement) -> Change {
         let others = self.relay(&waiting);
         let (from, told) = (waiting.from, Ref::clone(&waiting.payload.reference));
-        // It has put in place something else over what it announced, or is about to.
+        // It has something else in place of what it announced, or is about to.
         let standing = self.standing(&waiting);
         let bases = self.bases(from, &waiting.payload.origin);
-        let is_overwritten = bases.is_some_and(|bases| bases.is_overwritten(waiting.at))
-            || standing == Some(Standing::Overwritten);
+        let has_another = bases.is_some_and(|bases| bases.is_overwritten(waiting.at))
+            || standing != Some(Standing::Newest);
         let change = self.take_up(waiting, told, others);
-        if is_overwritten {
+        if has_another {
             self.tell_sender(from, standing);
         }
         change
@@ -496,6 +498,7 @@ impl Route {
         let standing = self.standing(announced);
         if let Some(client) = self.clients.get_mut(&announced.from) {
             client.newest = client.newest.max(announced.number);
+            client.taken_in = client.taken_in.max(announced.number);
             if standing == Some(Standing::Newest) {
                 client.has = Some(Ref::clone(reference));
             }

@@ -113,12 +113,15 @@ impl Route {
         }
     }
 
-    /// Tells a client the latest ref, over which it has what it announced. If it announced something since,
-    /// it is asked first whether it has not got that.
+    /// Tells a client the latest ref, over which it has what it announced. If it announced something since
+    /// that is not taken in yet, it is asked first whether it has not got that.
     pub(super) fn tell_sender(&mut self, from: Socket, standing: Option<Standing>) {
+        let Some(client) = self.clients.get(&from) else { return };
+        let is_known = client.taken_in == client.newest;
         match standing {
-            Some(Standing::Newest | Standing::Overwritten) => self.tell_latest(from),
-            Some(Standing::Older) => drop(self.missed.insert(from)),
+            Some(Standing::Older) if is_known && client.has == self.latest => {}
+            Some(Standing::Older) if !is_known => drop(self.missed.insert(from)),
+            Some(_) => self.tell_latest(from),
             None => {}
         }
     }

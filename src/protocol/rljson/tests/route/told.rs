@@ -219,6 +219,22 @@ fn who_brings_an_older_tree_of_its_own_later_is_not_told_of_the_newer() {
 }
 
 #[test]
+fn whose_older_tree_is_taken_up_after_its_newest_is_told_of_it() {
+    let mut route = route();
+    let number = route.number();
+    announce(&mut route, 2, "b", 3, 0);
+    let older = payload(json!({ "o": "a", "r": root(2).as_str() }));
+    route.take_in(left_behind(2, older, number));
+    crossing(route.next_work());
+    route.take_said();
+    // What its newest has was part of it, or was decided against.
+    route.finish(Outcome::Merged(root(2)));
+    let told = refs(&route.take_said());
+    assert_eq!(told.len(), 1);
+    assert_eq!((&told[0].0[..], &told[0].1["o"]), (&[2][..], &json!("__server__")));
+}
+
+#[test]
 fn who_may_take_it_for_its_own_is_told_by_the_server_or_asked() {
     let mut route = route();
     announce(&mut route, 1, "a", 1, 0);
