@@ -26,9 +26,7 @@ impl Hub {
             Announcement { from: socket, payload, at: io.at(), number, is_orphan: false };
         match lane.coming.push(announced, replaces) {
             Pushed::Comes => {}
-            Pushed::Replaced(replaced) => {
-                lane.route.acknowledge(replaced.from, &replaced.payload);
-            }
+            Pushed::Replaced(older) => lane.route.replace(&older, &reference),
             Pushed::Refused => {
                 lane.route.say_late(socket, reference);
                 return self.say(id, io);
@@ -99,7 +97,7 @@ impl Hub {
         {
             lane.hold_back(io.at());
             for older in over {
-                lane.route.acknowledge(older.from, &older.payload);
+                lane.route.replace(&older, announced.payload.reference());
             }
             lane.route.take_in(announced);
             self.work(id, io);

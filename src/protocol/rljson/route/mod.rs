@@ -218,10 +218,11 @@ impl Route {
         }
         // Made from what waits, it has all of that; made from what was read, it may not.
         let replaces = self.is_sure(announced.from, &announced.payload);
+        let reference = Ref::clone(&announced.payload.reference);
         match self.queue.push(announced, replaces) {
             Pushed::Waits => Announced::Queued,
-            Pushed::Replaced(Announcement { from, payload, .. }) => {
-                self.acknowledge(from, &payload);
+            Pushed::Replaced(older) => {
+                self.replace(&older, &reference);
                 Announced::Queued
             }
             Pushed::Refused(waiting) => {
@@ -416,6 +417,16 @@ impl Route {
         std::mem::take(&mut self.ended)
     }
 
+    /// What was announced is over, since its run has announced this after it. If that is the same tree once
+    /// more, which is still to be taken in, a client that is back is not to take the one for the other.
+    pub fn replace(&mut self, older: &Announcement, by: &Ref) {
+        if older.is_orphan && older.payload.reference == *by {
+            self.ended.push(Arc::clone(&older.payload.text));
+        } else {
+            self.acknowledge(older.from, &older.payload);
+        }
+    }
+
     /// Acknowledges a ref that others need not be told of.
     pub fn acknowledge(&mut self, from: Socket, payload: &Payload) {
         self.ended.push(Arc::clone(&payload.text));
@@ -464,13 +475,13 @@ impl Route {
 
     /// Makes a payload the latest ref, and tells everybody else.
     fn forward(&mut self, waiting: Announcement) -> Change {
-        let others = self.relay(&waiting);
         let (from, told) = (waiting.from, Ref::clone(&waiting.payload.reference));
         // It has something else in place of what it announced, or is about to.
         let standing = self.standing(&waiting);
         let bases = self.bases(from, &waiting.payload.origin);
-        let has_another = bases.is_some_and(|bases| bases.is_overwritten(waiting.at))
-            || standing != Some(Standing::Newest);
+        let is_overwritten = bases.is_some_and(|bases| bases.is_overwritten(waiting.at));
+        let has_another = is_overwritten || standing != Some(Standing::Newest);
+        let others = self.relay(&waiting, is_overwritten);
         let change = self.take_up(waiting, told, others);
         if has_another {
             self.tell_sender(from, standing);

@@ -49,9 +49,13 @@ impl Route {
     /// Tells others of what somebody announced, as it came; who they are.
     ///
     /// Its announcer may be among them, on a newer connection, and takes nothing for news that bears its own
-    /// name (specs: rljson §4). If it has put another tree in place it is told in the server's name, else
-    /// asked first whether it has this one.
-    pub(super) fn relay(&mut self, announced: &Announcement) -> BTreeSet<Socket> {
+    /// name (specs: rljson §4). If it has put another tree in place, here or before (`is_overwritten`), it is
+    /// told in the server's name, else asked first whether it has this one.
+    pub(super) fn relay(
+        &mut self,
+        announced: &Announcement,
+        is_overwritten: bool,
+    ) -> BTreeSet<Socket> {
         let Announcement { from, payload, .. } = announced;
         let (mut others, mut back) = (Vec::new(), Vec::new());
         for socket in self.told() {
@@ -59,6 +63,7 @@ impl Route {
                 _ if socket == *from => {}
                 None => others.push(socket),
                 Some(Standing::Overwritten) => back.push(socket),
+                Some(Standing::Newest) if is_overwritten => back.push(socket),
                 Some(Standing::Newest | Standing::Older) => {
                     self.missed.insert(socket);
                 }

@@ -235,6 +235,37 @@ fn whose_older_tree_is_taken_up_after_its_newest_is_told_of_it() {
 }
 
 #[test]
+fn what_is_announced_once_more_is_not_acknowledged_for_what_was_left_behind() {
+    let mut route = route();
+    let number = route.number();
+    route.join(socket(2), at(60_000));
+    let own = payload(json!({ "o": "b", "r": root(2).as_str() }));
+    let (same, other) = (root(2).as_str().into(), root(3).as_str().into());
+    for (by, acknowledged) in [(&same, 0), (&other, 1)] {
+        route.replace(&left_behind(2, own.clone(), number), by);
+        assert_eq!(acks(&route.take_said()).len(), acknowledged);
+        assert_eq!(route.take_ended().len(), 1);
+    }
+}
+
+#[test]
+fn who_has_put_another_tree_over_it_on_the_connection_before_is_told() {
+    let mut route = route();
+    announce(&mut route, 1, "a", 1, 0);
+    let slow = payload(json!({ "o": "b", "p": [root(1).as_str()], "r": root(2).as_str() }));
+    let number = route.expect(socket(2), &slow, at(10));
+    route.read(socket(2), root(1), at(20));
+    // That connection is broken, which nobody has seen.
+    route.join(socket(3), at(1_000));
+    route.take_said();
+    let (from, is_orphan) = (socket(2), false);
+    route.take_in(Announcement { from, payload: slow, at: at(10), number, is_orphan });
+    assert!(is_forwarded(route.next_work()));
+    let told = refs(&route.take_said());
+    assert!(told.iter().any(|(to, said)| to == &[3] && said["o"] == "__server__"), "{told:?}");
+}
+
+#[test]
 fn who_may_take_it_for_its_own_is_told_by_the_server_or_asked() {
     let mut route = route();
     announce(&mut route, 1, "a", 1, 0);
