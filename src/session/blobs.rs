@@ -74,10 +74,10 @@ pub enum BlobError {
     /// the storage has too much to do. This passes by itself.
     #[error("too much is under way")]
     Busy,
-    /// There is no room for it. The text is for people.
+    /// A limit of ours leaves no room for it. The text is for people.
     #[error("{0}")]
     Full(String),
-    /// The disk failed. The text is for people.
+    /// The disk failed, or is full: it may take the blob later. The text is for people.
     #[error("{0}")]
     Failed(String),
 }

@@ -393,10 +393,10 @@ fn told(error: FileError) -> BlobError {
         FileError::Full { .. }
         | FileError::BlobsFull { .. }
         | FileError::TooLarge { .. }
-        | FileError::DiskFull { .. }
         | FileError::SizeLimit { .. } => BlobError::Full(error.to_string()),
-        FileError::Conflict { .. } | FileError::Io { .. } | FileError::Internal => {
-            BlobError::Failed(error.to_string())
-        }
+        FileError::DiskFull { .. }
+        | FileError::Conflict { .. }
+        | FileError::Io { .. }
+        | FileError::Internal => BlobError::Failed(error.to_string()),
     }
 }

@@ -13,6 +13,7 @@ use crate::codec::json::Raw;
 use crate::codec::rljson::{Hash, Identity, Row};
 use crate::protocol::rljson::shelf::RANGE_BYTES_MAX;
 use crate::protocol::socketio::{AckId, Io, Socket};
+use crate::session::Instant;
 use crate::session::blobs::{BlobDone, BlobError};
 
 /// Blobs, or ranges of them, that are read at once; others wait.
@@ -67,8 +68,12 @@ pub(super) struct Store {
     pub(super) needed: Needed,
     /// The trees that wait for each blob.
     pub(super) awaited: BTreeMap<Hash, Vec<FillId>>,
+    /// The disk does not take blobs: until when none is fetched for trees.
+    pub(super) put_off_until: Option<Instant>,
     /// What is being written, by ticket.
     pub(super) writes: BTreeMap<u32, Hash>,
+    /// The last that was written was not taken.
+    pub(super) is_failing: bool,
 }
 
 impl Store {

@@ -4,6 +4,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use super::Hub;
 use super::answer::{self, Form};
@@ -21,6 +22,9 @@ pub(super) const FETCHES_MAX: usize = 12;
 pub(super) const FETCHES_OF_CLIENT_MAX: usize = 3;
 /// Blobs that wait for being fetched; those beyond are had when somebody asks for them.
 pub(super) const WANTED_MAX: usize = 1 << 16;
+
+/// From a blob's not being taken by the disk, which may pass, to fetching for trees again.
+pub(super) const FETCH_AGAIN: Duration = Duration::from_millis(500);
 
 /// A client that waits for a blob, or for a range of it.
 #[derive(Clone, Copy, Debug)]
@@ -53,8 +57,10 @@ pub(super) enum Missed {
     Lost,
     /// Nobody gave it, and somebody did not answer in time.
     Late,
-    /// It cannot be kept.
+    /// There is no room for it.
     Unkept,
+    /// It cannot be kept now: the disk failed, or has too much to do.
+    PutOff,
 }
 
 /// Blobs that trees need, and that are to be fetched: from each client in turn.
@@ -182,7 +188,7 @@ impl Hub {
 
     /// Whose blob is fetched next, of those that trees need.
     fn next_needed(&self) -> Option<Socket> {
-        if self.blobs.fetches.len() >= FETCHES_MAX {
+        if self.blobs.put_off_until.is_some() || self.blobs.fetches.len() >= FETCHES_MAX {
             return None;
         }
         let under_way = |from: Socket| {
@@ -222,7 +228,7 @@ impl Hub {
         let (scope, from) = (fetch.scope.clone(), fetch.from);
         let want = Want::Blob(id, (start, start + self.range_max()));
         if !self.pull_from(scope, from, want, Waiter::Fetch(id), io) {
-            self.fetch_missed(id, Missed::Unkept, io);
+            self.fetch_missed(id, Missed::PutOff, io);
         }
     }
 
@@ -333,16 +339,28 @@ impl Hub {
     /// A blob cannot be had, or not be kept.
     pub(super) fn fetch_missed(&mut self, id: Hash, why: Missed, io: &mut Io<'_, '_>) {
         let Some(fetch) = self.forget_fetch(id, io) else { return };
-        // What one who was asked has not got, others may have who announced it, too.
-        let others = match why {
+        let wanted_again = match why {
+            // What one who was asked has not got, others may have who announced it, too.
             Missed::Lost | Missed::Late => self.take_others(id, fetch.from),
-            Missed::Unkept => Vec::new(),
+            // Nobody is told of a tree that a crash would take back.
+            Missed::PutOff if self.durable => self.put_off(id, io),
+            Missed::Unkept | Missed::PutOff => Vec::new(),
         };
         self.fill_blob(id, Err(why));
-        others.into_iter().for_each(|fill| self.want_again(fill, id));
-        let readers: Vec<(Socket, AckId)> =
-            fetch.readers.iter().map(|reader| reader.who).chain(fetch.writer).collect();
+        wanted_again.into_iter().for_each(|fill| self.want_again(fill, id));
+        let readers: Vec<(Socket, AckId)> = fetch.readers.iter().map(|reader| reader.who).collect();
         self.fail_readers(&readers, &format!("Blob not found: {id}"), io);
+        let writer = fetch.writer.as_slice();
+        self.fail_readers(writer, &format!("blob {id} cannot be stored now"), io);
+    }
+
+    /// Trees that wait for a blob: nothing is fetched for any for a while.
+    fn put_off(&mut self, id: Hash, io: &Io<'_, '_>) -> Vec<FillId> {
+        let awaited = self.blobs.awaited.remove(&id).unwrap_or_default();
+        if !awaited.is_empty() {
+            self.blobs.put_off_until.get_or_insert_with(|| io.at() + FETCH_AGAIN);
+        }
+        awaited
     }
 
     /// Trees that wait for a blob, and are fetched from others than this client.
@@ -370,18 +388,25 @@ impl Hub {
                 }
             }
             Err(why) => {
-                log::warn!(
-                    target: "rljson", scope = "session", event = "blob-not-kept";
-                    "blob {id} is not kept: {why}"
-                );
                 self.blobs.writes.retain(|_, own| *own != id);
-                self.fetch_missed(id, Missed::Unkept, io);
+                if !std::mem::replace(&mut self.blobs.is_failing, true) {
+                    log::warn!(
+                        target: "rljson", scope = "session", event = "blob-not-kept";
+                        "blob {id} is not kept, nor may others be until one is: {why}"
+                    );
+                }
+                let missed = match why {
+                    BlobError::Failed(_) | BlobError::Busy => Missed::PutOff,
+                    _ => Missed::Unkept,
+                };
+                self.fetch_missed(id, missed, io);
             }
         }
     }
 
     fn committed(&mut self, id: Hash, io: &mut Io<'_, '_>) {
         let Some(fetch) = self.blobs.fetches.remove(&id) else { return };
+        self.blobs.is_failing = false;
         let Properties { size, created_ms } = fetch.properties;
         self.shelf.blobs().put(id, size, created_ms);
         self.record_blob(&id, size, created_ms, io);

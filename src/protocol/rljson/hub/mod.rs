@@ -305,6 +305,7 @@ impl Application for Hub {
         }
         self.on_refs_due(io);
         self.take_up_waiting(io);
+        self.blobs.put_off_until = self.blobs.put_off_until.filter(|until| *until > io.at());
         self.lingers_until = self.lingers_until.filter(|until| *until > io.at());
         self.settle(io);
     }
@@ -313,6 +314,7 @@ impl Application for Hub {
         let walk = (!self.walks.is_empty()).then(Instant::default);
         let own = self.pulls.deadline().into_iter().chain(self.lanes.deadline());
         let store = self.store_at().into_iter().chain(self.unkept.until);
+        let store = store.chain(self.blobs.put_off_until);
         own.chain(walk).chain(self.lingers_until).chain(store).min()
     }
 

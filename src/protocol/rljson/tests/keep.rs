@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::forest::{Folder, Forest};
 use super::harness::Shard;
 use super::rpc::{ROUTE, TABLE, by_hash, serve};
-use crate::codec::rljson::Hash;
+use crate::codec::rljson::{Hash, blob_id};
 use crate::protocol::fake_storage::Disk;
 use crate::protocol::rljson::Config;
 use crate::protocol::rljson::route::SETTLED;
@@ -213,11 +213,41 @@ fn nobody_is_told_of_what_a_crash_would_take_back() {
     shard.pass(2_000);
     assert_eq!(shard.events(two), []);
     shard.storage.broken = None;
+    shard.pass(1_000);
+    serve(&mut shard, one, &forest);
     shard.pass(15_000);
     let told = shard.events(two);
     assert!(told.iter().any(|(_, payload)| payload["r"] == root.as_str()), "{told:?}");
     let mut next = shard.crashed(shard.storage.disk.clone(), shard.recorded());
     assert!(has_all(&mut next, &forest, root));
+}
+
+#[test]
+fn nobody_is_told_of_a_tree_whose_blobs_the_disk_did_not_take() {
+    let mut shard = Shard::durable(Config::default());
+    let [one, two] = [(); 2].map(|()| shard.connect());
+    shard.storage.broken = Some("the disk is full".to_owned());
+    let (mut forest, mut roots) = (Forest::default(), Vec::new());
+    for content in 1..=2 {
+        roots.push(forest.plant(&Folder::of(&[("a", content, 1), ("b", 3, 1)])));
+        shard.announce(one, ROUTE, "a", roots[content as usize - 1].as_str());
+    }
+    for _ in 0..20 {
+        serve(&mut shard, one, &forest);
+        shard.pass(1_000);
+    }
+    assert_eq!(shard.events(two), []);
+    shard.storage.broken = None;
+    shard.pass(1_000);
+    serve(&mut shard, one, &forest);
+    shard.end(one);
+    let told = shard.events(two);
+    assert!(told.iter().any(|(_, payload)| payload["r"] == roots[1].as_str()), "{told:?}");
+    for id in forest.blobs.keys().filter(|id| **id != blob_id(&1_u32.to_le_bytes())) {
+        let ack = shard.begin(two, "getBlob", &[json!(id.as_str()), Value::Null]);
+        let (answer, attachments) = shard.whole_answer(two, ack).expect("is answered");
+        assert_eq!(blob_id(&attachments[0]), *id, "{answer:?}");
+    }
 }
 
 #[test]
