@@ -227,7 +227,9 @@ impl Client {
         // acknowledged twice, and nobody knows which comes first.
         if ack["ok"] == true && self.last == Some(root) && !connection.open.contains_key(&root) {
             ledger.tell(self.route, root);
-            if connection.open.is_empty() && self.agent.known == Some(root) {
+            // What it reads meanwhile it puts in place over that.
+            let is_in_place = self.agent.known == Some(root) && connection.fetch.is_none();
+            if connection.open.is_empty() && is_in_place {
                 connection.has = Some(root);
             }
         }
