@@ -6,7 +6,7 @@ use super::coming::{Pushed, SILENT_WITHIN, State};
 use super::fill::{FillId, Lost};
 use super::lanes::LaneId;
 use super::{Hub, WALK_ROWS_MAX};
-use crate::protocol::rljson::route::{Announcement, NOBODY, Payload, Ref};
+use crate::protocol::rljson::route::{Announcement, Payload, Ref};
 use crate::protocol::socketio::{Io, Socket};
 
 impl Hub {
@@ -22,8 +22,7 @@ impl Hub {
         let number = lane.route.expect(socket, &payload, io.at());
         let replaces = lane.route.is_sure(socket, &payload);
         let reference = Ref::clone(payload.reference());
-        let announced =
-            Announcement { from: socket, payload, at: io.at(), number, is_orphan: false };
+        let announced = Announcement::new(socket, payload, io.at(), number);
         match lane.coming.push(announced, replaces) {
             Pushed::Comes => {}
             Pushed::Replaced(older) => lane.route.replace(&older, &reference),
@@ -65,7 +64,7 @@ impl Hub {
                 lane.coming.skip(asked);
             }
             if let Some(given_up) = lane.coming.park(number) {
-                lane.route.refuse(NOBODY, &given_up);
+                lane.route.refuse(&given_up);
             }
             lane.coming.ask_next(io.at());
             return self.take_in(id, io);
@@ -81,7 +80,7 @@ impl Hub {
                 "{} on {} is dropped: who announced it has not got all of its tree",
                 announced.payload.reference(), lane.name
             );
-            lane.route.refuse(announced.from, &announced.payload);
+            lane.route.refuse(&announced);
         }
         self.take_in(id, io);
     }

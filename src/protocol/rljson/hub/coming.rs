@@ -143,7 +143,8 @@ impl Coming {
     /// What an earlier process knew of.
     pub(super) fn restore(&mut self, payload: Payload, number: u64) {
         let (from, at) = (NOBODY, Instant::default());
-        let announced = Announcement { from, payload, at, number, is_orphan: true };
+        let announced =
+            Announcement { is_orphan: true, ..Announcement::new(from, payload, at, number) };
         match self.push(announced, false) {
             Pushed::Comes | Pushed::Replaced(_) => drop(self.park(number)),
             Pushed::Refused => {}
@@ -243,7 +244,7 @@ impl Coming {
 
     /// A client is gone: what it announced, or was asked for, is parked. Which refs those are, and what
     /// is given up for them.
-    pub(super) fn leave(&mut self, gone: Socket) -> (Vec<u64>, Vec<Payload>) {
+    pub(super) fn leave(&mut self, gone: Socket) -> (Vec<u64>, Vec<Announcement>) {
         for entry in &mut self.entries {
             entry.ahead.retain(|(_, socket)| *socket != gone);
         }
@@ -277,13 +278,13 @@ impl Coming {
     }
 
     /// Whoever announced a ref, or was asked for it, has not got its tree. What is given up for it.
-    pub(super) fn park(&mut self, number: u64) -> Option<Payload> {
+    pub(super) fn park(&mut self, number: u64) -> Option<Announcement> {
         let entry = self.get_mut(number)?;
         (entry.state, entry.fill, entry.tell_at) = (State::Parked, None, None);
         (entry.announced.from, entry.announced.is_orphan) = (NOBODY, true);
         let parked = || self.announced().filter(|announced| announced.is_orphan);
         let oldest = parked().next().filter(|_| parked().count() > PARKED_MAX)?.number;
-        self.remove(oldest).map(|announced| announced.payload)
+        self.remove(oldest)
     }
 
     /// Turns to the next clients for what is parked.
@@ -300,7 +301,7 @@ impl Coming {
         let is_late = |entry: &&mut Entry| entry.tell_at.is_some_and(|at| at <= now);
         let mut late = Vec::new();
         for entry in self.entries.iter_mut().filter(is_late) {
-            entry.tell_at = None;
+            (entry.tell_at, entry.announced.is_answered) = (None, true);
             late.push((entry.announced.from, Ref::clone(entry.reference())));
         }
         late

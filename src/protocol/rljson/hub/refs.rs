@@ -67,7 +67,7 @@ impl Hub {
             place.leave(came, socket);
             place.route.leave(socket, io.at());
             let (parked, given_up) = place.coming.leave(socket);
-            given_up.iter().for_each(|payload| place.route.refuse(socket, payload));
+            given_up.iter().for_each(|given_up| place.route.refuse(given_up));
             place.coming.ask_next(io.at());
             self.pulls.withdraw(|waiter| {
                 parked.iter().any(|number| *waiter == Waiter::Fill((lane, *number)))

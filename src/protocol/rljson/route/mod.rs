@@ -206,7 +206,7 @@ impl Route {
     /// A client announces something whose tree is here, or needs not be.
     pub fn announce(&mut self, from: Socket, payload: Payload, now: Instant) -> Announced {
         let number = self.expect(from, &payload, now);
-        self.take_in(Announcement { from, payload, at: now, number, is_orphan: false })
+        self.take_in(Announcement::new(from, payload, now, number))
     }
 
     /// Takes in what was announced, whether or not its announcer is still there.
@@ -226,7 +226,7 @@ impl Route {
                 Announced::Queued
             }
             Pushed::Refused(waiting) => {
-                self.refuse(waiting.from, &waiting.payload);
+                self.refuse(&waiting);
                 Announced::Refused
             }
         }
@@ -263,7 +263,7 @@ impl Route {
             Outcome::Merged(root) if announced != Some(root) => root,
             Outcome::Merged(_) | Outcome::Impossible => return Some(self.forward(waiting)),
             Outcome::Dropped => {
-                self.refuse(waiting.from, &waiting.payload);
+                self.refuse(&waiting);
                 return None;
             }
         };
@@ -281,7 +281,7 @@ impl Route {
     /// told again: whoever announced it would put it over what it has changed since.
     fn answer_with_latest(&mut self, waiting: Announcement) -> Change {
         self.note_announced(&waiting);
-        self.acknowledge(waiting.from, &waiting.payload);
+        self.acknowledge(&waiting);
         self.tell_sender(waiting.from, self.standing(&waiting));
         let payload = waiting.payload;
         let latest = self.latest.clone().unwrap_or_else(|| Ref::clone(&payload.reference));
@@ -392,16 +392,18 @@ impl Route {
     /// The latest ref was announced once more.
     fn repeat(&mut self, announced: &Announcement) {
         self.note_announced(announced);
-        self.acknowledge(announced.from, &announced.payload);
+        self.acknowledge(announced);
         if self.standing(announced) == Some(Standing::Overwritten) {
             self.tell_latest(announced.from);
         }
     }
 
     /// Tells whoever announced something that nothing came of it.
-    pub fn refuse(&mut self, from: Socket, payload: &Payload) {
-        self.ended.push(Arc::clone(&payload.text));
-        self.say_late(from, Ref::clone(&payload.reference));
+    pub fn refuse(&mut self, announced: &Announcement) {
+        self.ended.push(Arc::clone(&announced.payload.text));
+        if !announced.is_answered {
+            self.say_late(announced.from, Ref::clone(&announced.payload.reference));
+        }
     }
 
     /// Tells whoever announced something that nothing came of it so far.
@@ -423,14 +425,16 @@ impl Route {
         if older.is_orphan && older.payload.reference == *by {
             self.ended.push(Arc::clone(&older.payload.text));
         } else {
-            self.acknowledge(older.from, &older.payload);
+            self.acknowledge(older);
         }
     }
 
     /// Acknowledges a ref that others need not be told of.
-    pub fn acknowledge(&mut self, from: Socket, payload: &Payload) {
+    fn acknowledge(&mut self, announced: &Announcement) {
+        let Announcement { from, payload, is_answered, .. } = announced;
+        let from = *from;
         self.ended.push(Arc::clone(&payload.text));
-        if self.clients.contains_key(&from) {
+        if !is_answered && self.clients.contains_key(&from) {
             let (others, reference) = (self.clients.len() - 1, Ref::clone(&payload.reference));
             self.said.push(Said::Ack(Ack::at_once(from, reference, others)));
         }
@@ -492,11 +496,13 @@ impl Route {
     /// A payload is taken into account: `latest` has all that it had. The others have been told.
     fn take_up(&mut self, waiting: Announcement, latest: Ref, others: BTreeSet<Socket>) -> Change {
         self.note_announced(&waiting);
-        let Announcement { from, payload, at, .. } = waiting;
-        let mut acks = Vec::new();
-        let announced = (from, Ref::clone(&payload.reference));
-        self.acks.begin(announced, Ref::clone(&latest), others, at, &mut acks);
-        self.answer(acks);
+        let Announcement { from, payload, at, is_answered, .. } = waiting;
+        if !is_answered {
+            let mut acks = Vec::new();
+            let announced = (from, Ref::clone(&payload.reference));
+            self.acks.begin(announced, Ref::clone(&latest), others, at, &mut acks);
+            self.answer(acks);
+        }
         self.latest = Some(Ref::clone(&latest));
         let change = Change { payload: Arc::clone(&payload.text), latest };
         self.log.push(payload, &change.latest);

@@ -44,7 +44,7 @@ fn announce(route: &mut Route, from: u32, origin: &str, number: u32, ms: u64) ->
 
 /// What a client announced on an earlier connection, and was asked for on this one.
 fn left_behind(from: u32, payload: Payload, number: u64) -> Announcement {
-    Announcement { from: socket(from), payload, at: at(1), number, is_orphan: true }
+    Announcement { is_orphan: true, ..Announcement::new(socket(from), payload, at(1), number) }
 }
 
 fn is_forwarded(work: Option<Work>) -> bool {

@@ -259,7 +259,7 @@ fn who_has_put_another_tree_over_it_on_the_connection_before_is_told() {
     route.join(socket(3), at(1_000));
     route.take_said();
     let (from, is_orphan) = (socket(2), false);
-    route.take_in(Announcement { from, payload: slow, at: at(10), number, is_orphan });
+    route.take_in(Announcement { is_orphan, ..Announcement::new(from, slow, at(10), number) });
     assert!(is_forwarded(route.next_work()));
     let told = refs(&route.take_said());
     assert!(told.iter().any(|(to, said)| to == &[3] && said["o"] == "__server__"), "{told:?}");
@@ -277,7 +277,7 @@ fn who_may_take_it_for_its_own_is_told_by_the_server_or_asked() {
     route.expect(socket(5), &payload(json!({ "o": "e", "r": "any" })), at(1_000));
     route.take_said();
     let (from, is_orphan) = (socket(2), false);
-    route.take_in(Announcement { from, payload: slow, at: at(10), number, is_orphan });
+    route.take_in(Announcement { is_orphan, ..Announcement::new(from, slow, at(10), number) });
     assert!(is_forwarded(route.next_work()));
     let told = refs(&route.take_said());
     let by: Vec<_> = told.iter().map(|(to, said)| (&to[..], said["o"].as_str())).collect();
@@ -411,7 +411,7 @@ fn who_has_read_the_latest_tree_while_its_own_was_fetched_is_told_of_its_own() {
     route.read(socket(2), EMPTY_ROOT, at(1_000));
     route.take_said();
     let (from, is_orphan) = (socket(2), false);
-    route.take_in(Announcement { from, payload: own, at: at(10), number, is_orphan });
+    route.take_in(Announcement { is_orphan, ..Announcement::new(from, own, at(10), number) });
     crossing(route.next_work());
     route.finish(Outcome::Merged(root(2)));
     let told: Vec<Vec<u32>> = refs(&route.take_said()).into_iter().map(|(to, _)| to).collect();
