@@ -36,6 +36,8 @@ const BUFFER_GROUP: u16 = 0;
 const GETEVENTS: u32 = 1;
 /// Completions that end gathering early.
 const GATHERED_MAX: usize = 64;
+/// Silence after which the memory of the receive pool is given back.
+const REST_AFTER: Duration = Duration::from_millis(100);
 
 /// Operations, as the top four bits of a completion's user data name them.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -112,6 +114,8 @@ pub struct Ring {
     gather_us: Option<NonZeroU32>,
     listeners: Vec<OwnedFd>,
     accepting: bool,
+    /// It has slept for [`REST_AFTER`] or longer, and nothing came.
+    rested: bool,
     aside: Vec<Completion>,
     /// Sockets to be closed once the kernel has seen the entries that name them.
     closing: Vec<Socket>,
@@ -174,6 +178,7 @@ impl Ring {
             gather_us: None,
             listeners,
             accepting: true,
+            rested: false,
             aside: Vec::new(),
             closing: Vec::new(),
             places,
@@ -205,6 +210,11 @@ impl Ring {
         if self.has_work() {
             return;
         }
+        if std::mem::take(&mut self.rested) {
+            // SAFETY: all completions were translated, and the kernel receives only while this thread
+            // is in `io_uring_enter` (`DEFER_TASKRUN`).
+            unsafe { self.pool.rest() };
+        }
         let timespec = types::Timespec::from(at_most);
         let mut args = types::SubmitArgs::new().timespec(&timespec);
         let mut wanted = 1;
@@ -220,6 +230,7 @@ impl Ring {
                 matches!(code, libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN),
                 "io_uring_enter failed: {error}"
             );
+            self.rested = code == libc::ETIME && at_most >= REST_AFTER;
         }
     }
 
@@ -346,7 +357,11 @@ impl Ring {
         match (done.result, lease) {
             (1.., Some(bytes)) => Event::Received { token, bytes, armed: cqueue::more(done.flags) },
             (0, _) => Event::Ended { token, why: End::Eof },
-            (result, _) if matches!(-result, libc::ENOBUFS | libc::ECANCELED | libc::EINTR) => {
+            (result, _) if -result == libc::ENOBUFS => {
+                self.pool.fell_short();
+                Event::Ended { token, why: End::Stopped }
+            }
+            (result, _) if matches!(-result, libc::ECANCELED | libc::EINTR) => {
                 Event::Ended { token, why: End::Stopped }
             }
             _ => Event::Ended { token, why: End::Failed },
