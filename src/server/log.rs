@@ -1,7 +1,8 @@
 //! The sink behind the `log` facade: shards format a line and hand it on; one thread writes.
 //!
-//! A shard never waits for a terminal, a pipe or a disk: a line goes into a bounded queue with
-//! `try_send`, and is dropped and counted if the queue is full. The writer tells how many were.
+//! A shard never waits for a terminal, a pipe or a disk: its lines are appended to those that wait, and
+//! dropped and counted if too many do. The writer takes all that wait at once, and tells how many were
+//! dropped. No line has memory of its own, and only the first that waits wakes the writer.
 //!
 //! A record is a message and key-value pairs. `scope` and `event` say what it is about, as in the
 //! logs of the original Croquet reflector:
@@ -17,10 +18,10 @@
 //! Severities are those of Google Cloud: DEBUG, INFO, NOTICE, WARNING, ERROR; [`notice!`](crate::notice) makes the
 //! one that the facade lacks.
 
+use std::cell::Cell;
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal as _, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -36,8 +37,10 @@ pub const LINES_QUEUED_MAX: usize = 2048;
 pub const FIELD_BYTES_MAX: usize = 512;
 /// Fields of one line, besides time, severity, scope, event and message; more are left out.
 pub const FIELDS_MAX: usize = 32;
-/// Waiting lines are written together up to so many bytes.
-const WRITE_BYTES: usize = 64 << 10;
+/// What the writer keeps for the lines that come next, in bytes.
+const KEPT_BYTES: usize = 64 << 10;
+/// From one write to the next: what comes meanwhile is written at once, and wakes nobody.
+const WRITE_EVERY: Duration = Duration::from_millis(2);
 
 /// Logs at severity NOTICE: something an operator wants to see although nothing is wrong.
 /// Takes the same arguments as `log::info!`.
@@ -151,12 +154,11 @@ static SINK: OnceLock<Sink> = OnceLock::new();
 
 /// Starts the writer and takes over the `log` facade, once in the life of a process.
 pub fn start(format: Format, filter: Filter, clock: Clock) -> io::Result<()> {
-    let (sink, items) = Sink::new(format.is_json(), filter, clock);
-    let (dropped, json) = (Arc::clone(&sink.dropped), sink.json);
-    let level = sink.filter.max();
+    let sink = Sink::new(format.is_json(), filter, clock);
+    let (queue, json, level) = (Arc::clone(&sink.queue), sink.json, sink.filter.max());
     let taken = || io::Error::new(io::ErrorKind::AlreadyExists, "logging was started before");
     SINK.set(sink).map_err(|_| taken())?;
-    let writer = move || write_items(&mut io::stderr(), &items, &dropped, json, clock);
+    let writer = move || write_lines(&mut io::stderr(), &queue, json, clock);
     thread::Builder::new().name("log".to_owned()).spawn(writer)?;
     log::set_logger(SINK.get().ok_or_else(taken)?).map_err(|_| taken())?;
     log::set_max_level(level);
@@ -169,32 +171,104 @@ pub fn flush(within: Duration) -> bool {
     SINK.get().is_none_or(|sink| sink.flush(within))
 }
 
-/// What the writer's queue carries.
-enum Item {
-    Line(String),
+/// Lines that wait for the writer.
+struct Queue {
+    waiting: Mutex<Waiting>,
+    /// Tells the writer that something does; one telling is enough.
+    wake: Sender<()>,
+    woken: Receiver<()>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    text: Vec<u8>,
+    lines: usize,
+    /// Lines that there was no room for.
+    dropped: u64,
     /// Answered when everything before is written.
-    Flush(Sender<()>),
+    flushes: Vec<Sender<()>>,
+    /// Nothing follows.
+    is_over: bool,
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.lines == 0 && self.dropped == 0 && self.flushes.is_empty()
+    }
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        let (wake, woken) = bounded(1);
+        Self { waiting: Mutex::default(), wake, woken }
+    }
+}
+
+impl Queue {
+    /// Whoever panicked while holding it has left it as it is to be: it is changed in one piece.
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes what waits, and tells the writer.
+    fn change(&self, change: impl FnOnce(&mut Waiting)) {
+        change(&mut self.lock());
+        let _ = self.wake.try_send(());
+    }
+
+    fn push(&self, line: &str) {
+        self.change(|waiting| {
+            if waiting.lines == LINES_QUEUED_MAX {
+                waiting.dropped += 1;
+            } else {
+                waiting.text.extend_from_slice(line.as_bytes());
+                waiting.lines += 1;
+            }
+        });
+    }
+
+    /// All that waits, as soon as something does; none if nothing follows. `empty` is for the lines
+    /// that come next.
+    fn take(&self, empty: Vec<u8>) -> Option<Waiting> {
+        loop {
+            let mut waiting = self.lock();
+            if !waiting.is_empty() {
+                let is_over = waiting.is_over;
+                let next = Waiting { text: empty, is_over, ..Waiting::default() };
+                return Some(std::mem::replace(&mut waiting, next));
+            }
+            let is_over = waiting.is_over;
+            drop(waiting);
+            if is_over || self.woken.recv().is_err() {
+                return None;
+            }
+        }
+    }
 }
 
 /// The shards' end: formats and hands on.
 struct Sink {
-    items: Sender<Item>,
-    dropped: Arc<AtomicU64>,
+    queue: Arc<Queue>,
     json: bool,
     filter: Filter,
     clock: Clock,
 }
 
 impl Sink {
-    fn new(json: bool, filter: Filter, clock: Clock) -> (Self, Receiver<Item>) {
-        let (items, received) = bounded(LINES_QUEUED_MAX);
-        (Self { items, dropped: Arc::default(), json, filter, clock }, received)
+    fn new(json: bool, filter: Filter, clock: Clock) -> Self {
+        Self { queue: Arc::default(), json, filter, clock }
     }
 
     fn flush(&self, within: Duration) -> bool {
         let (done, waits) = bounded(1);
-        let sent = self.items.send_timeout(Item::Flush(done), within);
-        sent.is_ok() && waits.recv_timeout(within).is_ok()
+        self.queue.change(|waiting| waiting.flushes.push(done));
+        waits.recv_timeout(within).is_ok()
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        self.queue.change(|waiting| waiting.is_over = true);
     }
 }
 
@@ -204,11 +278,16 @@ impl log::Log for Sink {
     }
 
     fn log(&self, record: &Record<'_>) {
+        thread_local! {
+            static LINE: Cell<String> = const { Cell::new(String::new()) };
+        }
         if self.enabled(record.metadata()) {
-            let line = line(record, self.json, self.clock.wall_ms());
-            if self.items.try_send(Item::Line(line)).is_err() {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
-            }
+            // Taken: what is logged may log itself. Where a thread ends there is none.
+            let mut text = LINE.try_with(Cell::take).unwrap_or_default();
+            text.clear();
+            write_line(&mut text, record, self.json, self.clock.wall_ms());
+            self.queue.push(&text);
+            let _ = LINE.try_with(|line| line.set(text));
         }
     }
 
@@ -216,33 +295,22 @@ impl log::Log for Sink {
     fn flush(&self) {}
 }
 
-/// The writer: until the last sender is gone. Errors of `out` are nobody's to tell.
-fn write_items(
-    out: &mut impl Write,
-    items: &Receiver<Item>,
-    dropped: &AtomicU64,
-    json: bool,
-    clock: Clock,
-) {
-    let (mut batch, mut flushes) = (Vec::new(), Vec::new());
-    while let Ok(first) = items.recv() {
-        let mut next = Some(first);
-        while let Some(item) = next {
-            match item {
-                Item::Line(line) => batch.extend_from_slice(line.as_bytes()),
-                Item::Flush(done) => flushes.push(done),
-            }
-            next = if batch.len() < WRITE_BYTES { items.try_recv().ok() } else { None };
+/// The writer: until the sink is gone. Errors of `out` are nobody's to tell.
+fn write_lines(out: &mut impl Write, queue: &Queue, json: bool, clock: Clock) {
+    let mut empty = Vec::new();
+    while let Some(Waiting { mut text, dropped, flushes, .. }) = queue.take(empty) {
+        if dropped > 0 {
+            text.extend_from_slice(lost_line(dropped, json, clock.wall_ms()).as_bytes());
         }
-        let lost = dropped.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            batch.extend_from_slice(lost_line(lost, json, clock.wall_ms()).as_bytes());
+        let _ = out.write_all(&text).and_then(|()| out.flush());
+        for done in flushes {
+            let _ = done.try_send(());
         }
-        let _ = out.write_all(&batch).and_then(|()| out.flush());
-        batch.clear();
-        for done in flushes.drain(..) {
-            let _ = Sender::try_send(&done, ());
-        }
+        text.clear();
+        text.shrink_to(KEPT_BYTES);
+        empty = text;
+        #[expect(clippy::disallowed_methods, reason = "this thread has nothing else to do")]
+        thread::sleep(WRITE_EVERY);
     }
 }
 
@@ -254,20 +322,22 @@ fn lost_line(lines: u64, json: bool, wall_ms: u64) -> String {
     ];
     let mut record = Record::builder();
     record.level(log::Level::Warn).target(module_path!()).key_values(&fields);
-    line(&record.args(format_args!("{lines} log lines dropped")).build(), json, wall_ms)
+    let mut line = String::new();
+    let text = format_args!("{lines} log lines dropped");
+    write_line(&mut line, &record.args(text).build(), json, wall_ms);
+    line
 }
 
-/// One record as one line, its end included.
-fn line(record: &Record<'_>, json: bool, wall_ms: u64) -> String {
+/// Appends one record as one line, its end included.
+fn write_line(out: &mut String, record: &Record<'_>, json: bool, wall_ms: u64) {
     let mut fields = Fields { json, ..Fields::default() };
     // Visiting fails only if the visitor does, and this one never does.
     let _ = record.key_values().visit(&mut fields);
     let severity = fields.severity.take().unwrap_or_else(|| severity(record.level()).to_owned());
     let message = Capped::text(format_args!("{}", record.args()));
-    let mut out = String::with_capacity(160 + message.len() + fields.rest.len());
     if json {
         out.push_str("{\"severity\":");
-        push_quoted(&mut out, &severity);
+        push_quoted(out, &severity);
         let _ = write!(out, ",\"time\":\"{}\"", Rfc3339(wall_ms));
         let target = fields.scope.is_none().then(|| record.target().to_owned());
         for (key, value) in [
@@ -278,24 +348,23 @@ fn line(record: &Record<'_>, json: bool, wall_ms: u64) -> String {
         ] {
             if let Some(value) = value {
                 let _ = write!(out, ",\"{key}\":");
-                push_quoted(&mut out, &value);
+                push_quoted(out, &value);
             }
         }
         out.push_str(&fields.rest);
         out.push('}');
     } else {
         let _ = write!(out, "{} {severity:<7} ", TimeOfDay(wall_ms));
-        push_escaped(&mut out, fields.scope.as_deref().unwrap_or_else(|| record.target()));
+        push_escaped(out, fields.scope.as_deref().unwrap_or_else(|| record.target()));
         if let Some(event) = &fields.event {
             out.push('/');
-            push_escaped(&mut out, event);
+            push_escaped(out, event);
         }
         out.push(' ');
-        push_escaped(&mut out, &message);
+        push_escaped(out, &message);
         out.push_str(&fields.rest);
     }
     out.push('\n');
-    out
 }
 
 fn severity(level: log::Level) -> &'static str {

@@ -19,7 +19,9 @@ impl Log for Capture {
     fn log(&self, record: &Record<'_>) {
         LINES.with_borrow_mut(|lines| {
             if let Some(lines) = lines {
-                lines.push(super::line(record, true, 0));
+                let mut line = String::new();
+                super::write_line(&mut line, record, true, 0);
+                lines.push(line);
             }
         });
     }

@@ -6,21 +6,21 @@ use serde_json::json;
 use super::*;
 
 /// The facade's own level is the process's: every test needs all of it.
-fn sink(json: bool) -> (Sink, Receiver<Item>) {
+fn sink(json: bool) -> Sink {
     log::set_max_level(LevelFilter::Trace);
     Sink::new(json, Filter::parse("trace").unwrap(), Clock::start())
 }
 
-fn next(items: &Receiver<Item>) -> String {
-    match items.try_recv() {
-        Ok(Item::Line(line)) => line,
-        _ => panic!("no line"),
-    }
+/// The only line that waits.
+fn next(sink: &Sink) -> String {
+    let waiting = std::mem::take(&mut *sink.queue.lock());
+    assert_eq!(waiting.lines, 1);
+    String::from_utf8(waiting.text).unwrap()
 }
 
 /// One JSON line without its time, which is checked for its form.
-fn parsed(items: &Receiver<Item>) -> serde_json::Value {
-    let line = next(items);
+fn parsed(sink: &Sink) -> serde_json::Value {
+    let line = next(sink);
     assert_eq!(line.find('\n'), Some(line.len() - 1), "one line: {line:?}");
     let mut value: serde_json::Value = serde_json::from_str(&line).unwrap();
     let time = value.as_object_mut().unwrap().remove("time").unwrap();
@@ -30,13 +30,13 @@ fn parsed(items: &Receiver<Item>) -> serde_json::Value {
 
 #[test]
 fn json_lines_have_the_fields_collectors_look_for() {
-    let (sink, items) = sink(true);
+    let sink = sink(true);
     log::info!(
         logger: sink, scope = "session", event = "start", sessionId = "x", users = 3,
         ratio = 0.5, open = true, nan = f64::NAN; "started {}", 7
     );
     assert_eq!(
-        parsed(&items),
+        parsed(&sink),
         json!({
             "severity": "INFO", "scope": "session", "event": "start", "message": "started 7",
             "sessionId": "x", "users": 3, "ratio": 0.5, "open": true, "nan": "NaN",
@@ -44,17 +44,14 @@ fn json_lines_have_the_fields_collectors_look_for() {
     );
     log::warn!(logger: sink, "plain");
     let target = "lockstep::server::log::tests";
-    assert_eq!(
-        parsed(&items),
-        json!({"severity": "WARNING", "target": target, "message": "plain"})
-    );
+    assert_eq!(parsed(&sink), json!({"severity": "WARNING", "target": target, "message": "plain"}));
 }
 
 #[test]
 fn fields_come_in_a_fixed_order() {
-    let (sink, items) = sink(true);
+    let sink = sink(true);
     log::error!(logger: sink, a = 1, event = "e", b = 2, scope = "s"; "m");
-    let line = next(&items);
+    let line = next(&sink);
     let order = ["severity", "time", "scope", "event", "message", "a", "b"];
     let places: Vec<_> =
         order.iter().map(|key| line.find(&format!("\"{key}\":")).unwrap()).collect();
@@ -63,9 +60,9 @@ fn fields_come_in_a_fixed_order() {
 
 #[test]
 fn text_lines_are_for_people() {
-    let (sink, items) = sink(false);
+    let sink = sink(false);
     log::debug!(logger: sink, scope = "session", event = "end", id = "a b", n = 1, e = ""; "hi");
-    let line = next(&items);
+    let line = next(&sink);
     assert_eq!(&line[12..], " DEBUG   session/end hi id=\"a b\" n=1 e=\"\"\n");
     assert_eq!((&line[2..3], &line[8..9]), (":", "."));
 }
@@ -73,10 +70,10 @@ fn text_lines_are_for_people() {
 #[test]
 fn control_characters_never_get_out() {
     for json in [true, false] {
-        let (sink, items) = sink(json);
+        let sink = sink(json);
         let odd = "a\n\u{1b}[2J\r\u{7f}\u{9b}\"\\";
         log::info!(logger: sink, scope = odd, event = odd, odd = odd, shown:? = odd; "{odd}");
-        let line = next(&items);
+        let line = next(&sink);
         assert!(!line[..line.len() - 1].contains(char::is_control), "{line:?}");
         if json {
             let value: serde_json::Value = serde_json::from_str(&line).unwrap();
@@ -88,18 +85,18 @@ fn control_characters_never_get_out() {
 
 #[test]
 fn long_fields_are_cut_at_a_character() {
-    let (sink, items) = sink(true);
+    let sink = sink(true);
     let long = "é".repeat(FIELD_BYTES_MAX);
     let odd = format!("a{long}");
     log::info!(logger: sink, scope = "s", long = long.as_str(), odd = odd.as_str(); "{long}");
-    let value = parsed(&items);
+    let value = parsed(&sink);
     let cut = format!("{}…", "é".repeat(FIELD_BYTES_MAX / 2));
     assert_eq!(value["long"], cut);
     assert_eq!(value["message"], cut);
     assert_eq!(value["odd"].as_str().unwrap().len(), FIELD_BYTES_MAX - 1 + '…'.len_utf8());
     let fits = "x".repeat(FIELD_BYTES_MAX);
     log::info!(logger: sink, scope = "s"; "{fits}");
-    assert_eq!(parsed(&items)["message"], fits);
+    assert_eq!(parsed(&sink)["message"], fits);
 }
 
 #[test]
@@ -112,16 +109,16 @@ fn a_huge_value_is_formatted_only_as_far_as_it_is_shown() {
             }
         }
     }
-    let (sink, items) = sink(true);
+    let sink = sink(true);
     log::info!(logger: sink, scope = "s", endless:% = Endless; "{Endless}");
-    assert!(next(&items).len() < 3 * FIELD_BYTES_MAX);
+    assert!(next(&sink).len() < 3 * FIELD_BYTES_MAX);
 }
 
 #[test]
 fn names_with_a_place_of_their_own_are_not_repeated() {
-    let (sink, items) = sink(true);
+    let sink = sink(true);
     log::info!(logger: sink, scope = "s", message = "no", time = 1, target_ = 2; "yes");
-    let line = next(&items);
+    let line = next(&sink);
     assert_eq!(line.matches("\"message\":").count(), 1, "{line}");
     assert_eq!(line.matches("\"time\":").count(), 1, "{line}");
     assert!(line.contains("\"message\":\"yes\"") && line.contains("\"target_\":2"), "{line}");
@@ -134,7 +131,8 @@ fn fields_beyond_the_limit_are_left_out() {
     let fields = fields.as_slice();
     let mut record = Record::builder();
     record.level(Level::Info).key_values(&fields);
-    let line = line(&record.args(format_args!("m")).build(), true, 0);
+    let mut line = String::new();
+    write_line(&mut line, &record.args(format_args!("m")).build(), true, 0);
     assert!(line.contains(&format!("\"k{}\":", FIELDS_MAX - 1)), "{line}");
     assert!(!line.contains(&format!("\"k{FIELDS_MAX}\":")), "{line}");
 }
@@ -142,16 +140,16 @@ fn fields_beyond_the_limit_are_left_out() {
 #[test]
 fn what_the_filter_holds_back_is_not_queued() {
     log::set_max_level(LevelFilter::Trace);
-    let (sink, items) = Sink::new(true, Filter::default(), Clock::start());
+    let sink = Sink::new(true, Filter::default(), Clock::start());
     log::debug!(logger: sink, scope = "s"; "m");
-    assert!(items.is_empty());
+    assert!(sink.queue.lock().is_empty());
     log::info!(logger: sink, scope = "s"; "m");
-    assert_eq!(items.len(), 1);
+    assert_eq!(sink.queue.lock().lines, 1);
 }
 
 #[test]
 fn every_level_has_the_severity_collectors_know() {
-    let (sink, items) = sink(true);
+    let sink = sink(true);
     for (level, severity) in [
         (Level::Error, "ERROR"),
         (Level::Warn, "WARNING"),
@@ -160,10 +158,10 @@ fn every_level_has_the_severity_collectors_know() {
         (Level::Trace, "DEBUG"),
     ] {
         log::log!(logger: sink, level, scope = "s"; "m");
-        assert_eq!(parsed(&items)["severity"], severity);
+        assert_eq!(parsed(&sink)["severity"], severity);
     }
     log::info!(logger: sink, severity = "NOTICE", scope = "s"; "m");
-    assert_eq!(parsed(&items)["severity"], "NOTICE");
+    assert_eq!(parsed(&sink)["severity"], "NOTICE");
 }
 
 #[test]
@@ -242,14 +240,14 @@ impl Write for Slow {
 
 #[test]
 fn a_writer_that_hangs_costs_lines_and_says_how_many() {
-    let (sink, items) = sink(true);
+    let sink = sink(true);
     let ((go, going), (written, lines)) = (mpsc::channel(), mpsc::channel());
-    let (dropped, clock) = (Arc::clone(&sink.dropped), sink.clock);
+    let (queue, clock) = (Arc::clone(&sink.queue), sink.clock);
     let writer = thread::spawn(move || {
-        write_items(&mut Slow { go: going, written }, &items, &dropped, true, clock);
+        write_lines(&mut Slow { go: going, written }, &queue, true, clock);
     });
     log::info!(logger: sink, scope = "s"; "first");
-    while !sink.items.is_empty() {
+    while !sink.queue.lock().is_empty() {
         thread::yield_now();
     }
     for n in 0..LINES_QUEUED_MAX + 5 {
@@ -268,13 +266,29 @@ fn a_writer_that_hangs_costs_lines_and_says_how_many() {
 
 #[test]
 fn json_is_written_as_it_is() {
-    let (sink, items) = sink(true);
+    let sink = sink(true);
     log::info!(logger: sink, scope = "s", "json:stats":% = r#"{"mi":1,"of":[2,3]}"#; "m");
-    assert_eq!(parsed(&items)["stats"], json!({"mi": 1, "of": [2, 3]}));
+    assert_eq!(parsed(&sink)["stats"], json!({"mi": 1, "of": [2, 3]}));
     let long = format!("[{}0]", "0,".repeat(FIELD_BYTES_MAX));
     log::info!(logger: sink, scope = "s", "json:list" = long.as_str(); "m");
-    assert!(parsed(&items)["list"].as_str().unwrap().ends_with('…'), "cut, so a text");
-    let (sink, items) = self::sink(false);
+    assert!(parsed(&sink)["list"].as_str().unwrap().ends_with('…'), "cut, so a text");
+    let sink = self::sink(false);
     log::info!(logger: sink, scope = "s", "json:stats" = r#"{"mi":1}"#; "m");
-    assert!(next(&items).ends_with(" m stats={\"mi\":1}\n"));
+    assert!(next(&sink).ends_with(" m stats={\"mi\":1}\n"));
+}
+
+#[test]
+fn what_is_logged_while_a_line_is_formatted_is_a_line_of_its_own() {
+    struct Talkative<'a>(&'a Sink);
+    impl fmt::Display for Talkative<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            log::info!(logger: self.0, scope = "s"; "inner");
+            f.write_str("outer")
+        }
+    }
+    let sink = sink(false);
+    log::info!(logger: sink, scope = "s"; "{}", Talkative(&sink));
+    let text = String::from_utf8(sink.queue.lock().text.clone()).unwrap();
+    let ends: Vec<&str> = text.lines().filter_map(|line| line.rsplit(' ').next()).collect();
+    assert_eq!(ends, ["inner", "outer"]);
 }
