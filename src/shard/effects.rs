@@ -61,7 +61,8 @@ impl<T: Transport> Shard<T> {
             }
             Effect::Listen { member, from } if self.is_member(session, member.0) => {
                 if let Some(connection) = self.connections.get_mut(member.0) {
-                    connection.cursor.get_or_insert(from);
+                    let cursor = connection.cursor.get().unwrap_or(from);
+                    connection.cursor.set(Some(cursor));
                 }
             }
             Effect::Unlisten { member, at } if self.is_member(session, member.0) => {
@@ -100,8 +101,8 @@ impl<T: Transport> Shard<T> {
     /// it at once: otherwise nothing would ever be sent that takes the cursor along.
     fn skip(&mut self, index: u32, from: Position, to: Position) {
         let Some(connection) = self.connections.get_mut(index) else { return };
-        if connection.cursor == Some(from) && !connection.has_output() {
-            connection.cursor = Some(to);
+        if connection.cursor.get() == Some(from) && !connection.has_output() {
+            connection.cursor.set(Some(to));
         } else if let Some(outbox) = self.outbox(index) {
             outbox.push_skip(from, to);
         }
@@ -162,7 +163,7 @@ impl<T: Transport> Shard<T> {
 
     fn is_listening(&self, session: u32, member: MemberId) -> bool {
         self.is_member(session, member.0)
-            && self.connections.get(member.0).is_some_and(|member| member.cursor.is_some())
+            && self.connections.get(member.0).is_some_and(|member| member.cursor.get().is_some())
     }
 
     /// Asks the storage for work on a session; whether it was, or has too much to do. It answers in

@@ -6,7 +6,7 @@ use std::io::IoSlice;
 use smallvec::{Array, SmallVec};
 
 use super::Shard;
-use super::connections::{Connection, PAUSED_BACKLOG, Phase};
+use super::connections::{Connection, Moment, PAUSED_BACKLOG, Phase};
 use super::sessions::Sessions;
 use crate::net::{SENDS_PER_BATCH_MAX, SLICES_PER_BATCH_MAX, Send, Sent, Token, Transport};
 use crate::session::outbox::SLICES_PER_SEND_MAX;
@@ -70,7 +70,7 @@ impl<T: Transport> Shard<T> {
             let head = session.history.head();
             for &member in &session.members {
                 if let Some(connection) = self.connections.get_mut(member)
-                    && connection.cursor.is_some_and(|cursor| cursor < head)
+                    && connection.cursor.get().is_some_and(|cursor| cursor < head)
                     && !(connection.dirty || connection.blocked)
                 {
                     connection.dirty = true;
@@ -128,7 +128,7 @@ impl<T: Transport> Shard<T> {
         let head = history_of(connection, &self.sessions).map_or(0, History::head);
         advance(connection, head, taken);
         if taken > 0 {
-            connection.progress = self.now.at;
+            connection.progress = Moment::of(self.now.at);
         }
         if taken < planned {
             connection.blocked = true;
@@ -139,7 +139,8 @@ impl<T: Transport> Shard<T> {
             self.set_connection_timer(index);
             return None;
         }
-        let more = connection.has_output() || connection.cursor.is_some_and(|cursor| cursor < head);
+        let more =
+            connection.has_output() || connection.cursor.get().is_some_and(|cursor| cursor < head);
         more.then(|| connection.token(index))
     }
 
@@ -214,7 +215,7 @@ impl<T: Transport> Shard<T> {
         let session = self.sessions.get(seat.session)?;
         let outbox = connection.outbox.as_ref()?;
         let (private, missed) = (outbox.private_bytes(), outbox.missed_bytes());
-        let own = match connection.cursor {
+        let own = match connection.cursor.get() {
             Some(_) => private.saturating_sub(missed),
             // What its session says waits here only, and none of it is private.
             None => private + missed,
@@ -244,13 +245,13 @@ impl<T: Transport> Shard<T> {
                 self.counters.superseded.add(dropped as u64);
                 if !connection.has_lasting_output(history) {
                     // It misses nothing that counts: its time runs from when it does.
-                    connection.progress = self.now.at;
+                    connection.progress = Moment::of(self.now.at);
                 }
                 if connection.lag(history) > bound {
                     too_slow.push(member);
                 }
             }
-            slowest = slowest.min(connection.cursor.unwrap_or(slowest));
+            slowest = slowest.min(connection.cursor.get().unwrap_or(slowest));
         }
         history.trim(slowest, &mut self.rings);
         session.dirty = !history.is_empty();
@@ -293,9 +294,9 @@ where
     A: Array<Item = IoSlice<'a>>,
 {
     if let Some(outbox) = &connection.outbox {
-        return outbox.plan(connection.cursor, history, out);
+        return outbox.plan(connection.cursor.get(), history, out);
     }
-    let Some(cursor) = connection.cursor else { return 0 };
+    let Some(cursor) = connection.cursor.get() else { return 0 };
     let (first, second) = history.slices(cursor, history.head());
     for slice in [first, second] {
         if !slice.is_empty() {
@@ -307,12 +308,10 @@ where
 
 /// Accounts for `taken` bytes of what was planned; `head` is that of its session's history.
 pub(super) fn advance<S>(connection: &mut Connection<S>, head: Position, taken: usize) {
+    let mut cursor = connection.cursor.get();
     match &mut connection.outbox {
-        Some(outbox) => outbox.advance(&mut connection.cursor, head, taken),
-        None => {
-            if let Some(cursor) = &mut connection.cursor {
-                *cursor += taken as u64;
-            }
-        }
+        Some(outbox) => outbox.advance(&mut cursor, head, taken),
+        None => cursor = cursor.map(|cursor| cursor + taken as u64),
     }
+    connection.cursor.set(cursor);
 }

@@ -61,7 +61,7 @@ impl<T: Transport> Shard<T> {
         match &connection.phase {
             Phase::Member(seat) => self.check_seat(index, connection, seat),
             Phase::Http(_) | Phase::Moving(_) | Phase::Probing(_) | Phase::Closing { .. } => {
-                assert_eq!(connection.cursor, None);
+                assert_eq!(connection.cursor.get(), None);
             }
             Phase::Busy => panic!("a connection is busy between two turns"),
         }
@@ -70,7 +70,8 @@ impl<T: Transport> Shard<T> {
     fn is_behind_dirty_session(&self, connection: &Connection<T::Socket>) -> bool {
         let Phase::Member(seat) = &connection.phase else { return false };
         let Some(session) = self.sessions.get(seat.session) else { return false };
-        let is_behind = connection.cursor.is_some_and(|cursor| cursor < session.history.head());
+        let is_behind =
+            connection.cursor.get().is_some_and(|cursor| cursor < session.history.head());
         is_behind && self.dirty_sessions.contains(&seat.session)
     }
 
@@ -89,7 +90,7 @@ impl<T: Transport> Shard<T> {
             let parked = connection.engine.as_ref().is_some_and(|engine| engine.is_parked());
             assert_eq!(connection.blocked, !parked, "a poll that waits is its writability");
         }
-        if let Some(cursor) = connection.cursor {
+        if let Some(cursor) = connection.cursor.get() {
             assert!(session.history.tail() <= cursor && cursor <= session.history.head());
             let caught_up = cursor == session.history.head();
             assert!(caught_up || connection.blocked || session.dirty, "a member is left behind");

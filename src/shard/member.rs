@@ -1,7 +1,7 @@
 //! Members: WebSocket frames in, the session's machine, and every way a member goes.
 
 use super::Shard;
-use super::connections::{PAUSED_RATE, Phase, Seat};
+use super::connections::{Moment, PAUSED_RATE, Phase, Seat};
 use super::member_id;
 use crate::codec::websocket::{self, Incoming, NO_CODE, Violation, close_payload};
 use crate::net::Transport;
@@ -226,7 +226,7 @@ impl<T: Transport> Shard<T> {
         let now = self.now.at;
         if let Some(connection) = self.connections.get_mut(index) {
             connection.phase = Phase::Closing { discarded: 0, finished: false, ended: false };
-            connection.since = now;
+            connection.since = Moment::of(now);
             connection.paused = 0;
             self.mark_dirty(index);
             self.set_connection_timer(index);

@@ -64,7 +64,7 @@ use crate::session::{
 };
 use crate::{protocol, storage};
 
-use connections::{Connection, Connections, Phase};
+use connections::{Connection, Connections, Moment, PackedCursor, Phase};
 use mesh::{Inbox, Outlet};
 use passage::Passages;
 use sessions::Sessions;
@@ -300,13 +300,13 @@ impl<T: Transport> Shard<T> {
         }
         let timer = self.wheel.add(Timer::Connection(self.connections.next_index()));
         self.counters.connections.increment();
-        let at = self.now.at;
+        let at = Moment::of(self.now.at);
         self.connections.insert(Connection {
             socket,
             engine: None,
             phase,
             outbox: None,
-            cursor: None,
+            cursor: PackedCursor::default(),
             since: at,
             heard: at,
             progress: at,
@@ -459,7 +459,7 @@ impl<T: Transport> Shard<T> {
     fn resume(&mut self, index: u32, why: u8) {
         let Some(connection) = self.connections.get_mut(index) else { return };
         connection.paused &= !why;
-        connection.heard = self.now.at;
+        connection.heard = Moment::of(self.now.at);
         self.read_on(index);
         self.answer_post(index);
         self.set_connection_timer(index);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Shard;
-use super::connections::{PAUSED_MOVING, Phase};
+use super::connections::{Moment, PAUSED_MOVING, Phase};
 use super::http::Exchange;
 use crate::net::{End, Token, Transport};
 
@@ -42,7 +42,7 @@ impl<T: Transport> Shard<T> {
         let now = self.now.at;
         let Some(connection) = self.connections.resolve(token) else { return };
         connection.armed = armed;
-        connection.heard = now;
+        connection.heard = Moment::of(now);
         self.counters.bytes_in.add(bytes.len() as u64);
         let index = token.index;
         match &mut connection.phase {
@@ -104,7 +104,7 @@ impl<T: Transport> Shard<T> {
         let now = self.now.at;
         if let Some(connection) = self.connections.resolve(token) {
             connection.blocked = false;
-            connection.progress = now;
+            connection.progress = Moment::of(now);
             // What it is sent now should not be out of date.
             if let Phase::Member(seat) = &connection.phase
                 && let Some(session) = self.sessions.get(seat.session)

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::Shard;
-use super::connections::{Connection, PAUSED_RATE, Phase, Seat};
+use super::connections::{Connection, Moment, PAUSED_RATE, Phase, Seat};
 use super::sessions::Session;
 use crate::net::Transport;
 use crate::session::Instant;
@@ -24,10 +24,11 @@ impl<T: Transport> Shard<T> {
     /// Sets a connection's timer to what is due first.
     pub(super) fn set_connection_timer(&mut self, index: u32) {
         let Some(connection) = self.connections.get(index) else { return };
+        let since = connection.since.seen_from(self.now.at);
         let due = match &connection.phase {
             Phase::Http(exchange) => Some(exchange.deadline),
-            Phase::Closing { .. } => Some(connection.since + self.time_to_close(connection)),
-            Phase::Probing(_) => Some(connection.since + UPGRADE_MAX),
+            Phase::Closing { .. } => Some(since + self.time_to_close(connection)),
+            Phase::Probing(_) => Some(since + UPGRADE_MAX),
             Phase::Member(seat) => {
                 let session = self.sessions.get(seat.session);
                 session.and_then(|session| member_due(connection, seat, session, self.now.at))
@@ -41,12 +42,13 @@ impl<T: Transport> Shard<T> {
     pub(super) fn on_connection_timer(&mut self, index: u32) {
         let now = self.now.at;
         let Some(connection) = self.connections.get(index) else { return };
+        let since = connection.since.seen_from(now);
         match &connection.phase {
             Phase::Member(_) => self.on_member_timer(index),
-            Phase::Closing { .. } if now >= connection.since + self.time_to_close(connection) => {
+            Phase::Closing { .. } if now >= since + self.time_to_close(connection) => {
                 self.drop_connection(index);
             }
-            Phase::Probing(_) if now >= connection.since + UPGRADE_MAX => self.end_probe(index),
+            Phase::Probing(_) if now >= since + UPGRADE_MAX => self.end_probe(index),
             Phase::Http(exchange) if now >= exchange.deadline => self.on_http_deadline(index),
             _ => self.set_connection_timer(index),
         }
@@ -68,16 +70,17 @@ impl<T: Transport> Shard<T> {
     fn on_member_timer(&mut self, index: u32) {
         let now = self.now;
         let Some(connection) = self.connections.get_mut(index) else { return };
-        let (since, heard) = (connection.since, connection.heard);
+        let seen = |moment: Moment| moment.seen_from(now.at);
+        let (since, heard) = (seen(connection.since), seen(connection.heard));
         let paused = connection.paused;
         let Phase::Member(seat) = &connection.phase else { return };
         let Some(session) = self.sessions.get(seat.session) else { return };
         let (is_polling, is_engine) = (connection.socket.is_none(), connection.engine.is_some());
         let mut stuck =
-            connection.blocked && !is_polling && now.at >= connection.progress + PROGRESS_MAX;
+            connection.blocked && !is_polling && now.at >= seen(connection.progress) + PROGRESS_MAX;
         if stuck && !connection.has_lasting_output(&session.history) {
             // As when its session says something, see `trim_history`.
-            connection.progress = now.at;
+            connection.progress = Moment::of(now.at);
             stuck = false;
         }
         let (protocol, rate) = (session.protocol, session.limits.messages_per_second_max);
@@ -162,13 +165,14 @@ fn member_due<S>(
     let first_ping = liveness.first_ping.filter(|_| !seat.greeted && !is_engine);
     let ping = liveness.ping.filter(|_| !seat.pinged && !is_engine);
     let join = liveness.join.filter(|_| !seat.admitted);
+    let (since, heard) = (connection.since.seen_from(now), connection.heard.seen_from(now));
     [
-        first_ping.map(|after| connection.since + after),
-        ping.map(|after| connection.heard + after),
-        silence.map(|(limit, _)| connection.heard + limit),
-        join.map(|(limit, _)| connection.since + limit),
+        first_ping.map(|after| since + after),
+        ping.map(|after| heard + after),
+        silence.map(|(limit, _)| heard + limit),
+        join.map(|(limit, _)| since + limit),
         (connection.blocked && connection.socket.is_some())
-            .then(|| connection.progress + PROGRESS_MAX),
+            .then(|| connection.progress.seen_from(now) + PROGRESS_MAX),
         connection.engine.as_ref().map(|engine| engine.due()),
         (connection.paused & PAUSED_RATE != 0).then(|| now + rate_wait()),
     ]

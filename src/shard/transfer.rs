@@ -11,13 +11,13 @@
 //! An end that comes meanwhile waits, too: whoever is sent enters and leaves, in this order.
 
 use super::Shard;
-use super::connections::{Connection, PAUSED_MOVING, Phase, Seat};
+use super::connections::{Connection, Moment, PAUSED_MOVING, Phase, Seat};
 use super::engine::Engine;
 use super::passage::Passage;
 use crate::codec::websocket::Decoder;
 use crate::net::{End, Transport};
 use crate::protocol::{Hello, Limits, Protocol};
-use crate::session::{Close, Instant, Outbox, Position};
+use crate::session::{Close, Outbox, Position};
 
 /// How a member goes that has no socket to be moved.
 const CANNOT_MOVE: Close = Close::new(1011, "a member that polls cannot move");
@@ -50,7 +50,7 @@ pub struct Arrival<S> {
     listener: u16,
     moving: Box<Move>,
     outbox: Option<Box<Outbox>>,
-    heard: Instant,
+    heard: Moment,
     paused: u8,
 }
 
@@ -124,7 +124,7 @@ impl<T: Transport> Shard<T> {
         let Phase::Moving(moving) = std::mem::replace(&mut connection.phase, Phase::Busy) else {
             unreachable!("who is in the queue is moving");
         };
-        connection.since = now;
+        connection.since = Moment::of(now);
         connection.paused &= !PAUSED_MOVING;
         let peer = self.peer_address(index).to_string();
         let Move { protocol, key, carry, depends, seat, unread, read, ended } = *moving;

@@ -58,10 +58,8 @@ pub(super) struct Reflector {
 #[derive(Debug)]
 struct Seat {
     peer: Box<str>,
-    /// None if it is the peer's.
-    forwarded_ip: Option<Box<str>>,
-    /// JSON of where it is, if a proxy told.
-    location: Option<Box<str>>,
+    /// What a proxy told of it.
+    proxied: Option<Box<Proxied>>,
     since: Instant,
     received: Traffic,
     /// What it was sent; once it has joined, less what its session had told its like until then.
@@ -72,6 +70,15 @@ struct Seat {
     user: Option<User>,
     /// Its serial number, once it has been sent SYNC.
     joined: Option<u32>,
+}
+
+/// What a proxy told of a connection.
+#[derive(Debug, Default)]
+struct Proxied {
+    /// Its address, if that is not the peer's.
+    ip: Option<Box<str>>,
+    /// JSON of where it is.
+    location: Option<Box<str>>,
 }
 
 impl Reflector {
@@ -234,9 +241,10 @@ impl Reflector {
         live.update(&join, cx);
         let located = live.about.location;
         if let Some(seat) = self.seats.get_mut(&member) {
-            let place = seat.location.as_deref().filter(|_| located);
-            seat.user =
-                seat.user.take().or_else(|| join.user.map(|user| located_user(user, place)));
+            let user = join.user.filter(|_| seat.user.is_none());
+            let place = seat.location().filter(|_| located);
+            let user = user.map(|user| located_user(user, place));
+            seat.user = seat.user.take().or(user);
         }
         match &mut self.waiting {
             Some(waiting) if waiting.contains(&member) => {}
@@ -408,9 +416,13 @@ impl Machine for Reflector {
         event!(info, "connection", "start", self.cx.id(), connection = hello.peer.as_str(),
             userIp = hello.user_ip.as_str(), url = without_query(&hello.target);
             "opened connection");
-        let seat = Seat {
+        let proxied = Proxied {
+            ip: (ip_of(&hello.peer) != hello.user_ip).then(|| hello.user_ip.into()),
             location: hello.location.as_deref().map(location_json),
-            forwarded_ip: (ip_of(&hello.peer) != hello.user_ip).then(|| hello.user_ip.into()),
+        };
+        let is_proxied = proxied.ip.is_some() || proxied.location.is_some();
+        let seat = Seat {
+            proxied: is_proxied.then(|| Box::new(proxied)),
             peer: hello.peer.into(),
             since: fx.at(),
             received: Traffic::default(),
@@ -593,7 +605,13 @@ impl Machine for Reflector {
 
 impl Seat {
     fn user_ip(&self) -> &str {
-        self.forwarded_ip.as_deref().unwrap_or_else(|| ip_of(&self.peer))
+        let told = self.proxied.as_ref().and_then(|proxied| proxied.ip.as_deref());
+        told.unwrap_or_else(|| ip_of(&self.peer))
+    }
+
+    /// JSON of where it is, if a proxy told.
+    fn location(&self) -> Option<&str> {
+        self.proxied.as_ref()?.location.as_deref()
     }
 
     /// What its connection was sent, `live` being the session it has joined if it has joined any.

@@ -48,7 +48,7 @@ impl<T: Transport> Shard<T> {
     pub(in crate::shard) fn beat(&mut self, index: u32) -> bool {
         let now = self.now.at;
         let Some(connection) = self.connections.get_mut(index) else { return false };
-        let (heard, paused) = (connection.heard, connection.paused != 0);
+        let (heard, paused) = (connection.heard.seen_from(now), connection.paused != 0);
         let is_seated = matches!(connection.phase, Phase::Member(_));
         let is_due = |engine: &&mut Box<Engine>| is_seated && now >= engine.due();
         let Some(engine) = connection.engine.as_mut().filter(is_due) else { return true };

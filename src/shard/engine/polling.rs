@@ -1,7 +1,7 @@
 //! Long-polling: a GET waits for what its member is to be sent, a POST brings what it says.
 
 use super::super::Shard;
-use super::super::connections::{PAUSED_RATE, Phase, Seat};
+use super::super::connections::{Moment, PAUSED_RATE, Phase, Seat};
 use super::super::flush::{advance, history_of, plan_send, waits_for_disk};
 use super::super::http::{Exchange, PROGRESS_MAX, State, Step};
 use super::{Door, Form, Served};
@@ -160,7 +160,7 @@ impl<T: Transport> Shard<T> {
             let now = self.now.at;
             if let Some(connection) = self.connections.get_mut(index) {
                 connection.blocked = true;
-                connection.progress = now;
+                connection.progress = Moment::of(now);
             }
             if let Some(polling) = self.polling(index) {
                 polling.parked = None;
@@ -380,7 +380,7 @@ impl<T: Transport> Shard<T> {
         let now = self.now.at;
         let index = member.index;
         if let Some(connection) = self.connections.resolve(member) {
-            connection.heard = now;
+            connection.heard = Moment::of(now);
         }
         self.counters.bytes_in.add(payload.len() as u64);
         let Ok(text) = simdutf8::basic::from_utf8(payload) else {

@@ -2,7 +2,7 @@
 //! says when it has moved. Until then everything goes on by polling.
 
 use super::super::Shard;
-use super::super::connections::Phase;
+use super::super::connections::{Moment, Phase};
 use super::super::http::Exchange;
 use super::{GONE, PACKET};
 use crate::codec::engineio::{NOOP, PROBE, PROBED, UPGRADE};
@@ -63,7 +63,7 @@ impl<T: Transport> Shard<T> {
         }
         let now = self.now.at;
         if let Some(connection) = self.connections.get_mut(index) {
-            connection.since = now;
+            connection.since = Moment::of(now);
             connection.phase = Phase::Probing(Box::new(Probe {
                 member: owner,
                 decoder: Decoder::new(),
@@ -141,7 +141,8 @@ impl<T: Transport> Shard<T> {
         let now = self.now.at;
         let Some(connection) = self.connections.resolve(member) else { return };
         connection.socket = Some(socket);
-        (connection.blocked, connection.heard, connection.progress) = (false, now, now);
+        let at = Moment::of(now);
+        (connection.blocked, connection.heard, connection.progress) = (false, at, at);
         let polling = connection.engine.as_mut().and_then(|engine| engine.polling.take());
         if let Phase::Member(seat) = &mut connection.phase {
             seat.decoder = decoder;
