@@ -58,7 +58,7 @@ impl PackedCursor {
     }
 
     pub(super) fn set(&mut self, cursor: Cursor) {
-        self.0 = cursor.map(|position| NonZeroU64::MIN.saturating_add(position));
+        self.0 = cursor.and_then(|position| NonZeroU64::new(position.wrapping_add(1)));
     }
 
     /// The connection reads no more.

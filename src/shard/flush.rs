@@ -127,10 +127,10 @@ impl<T: Transport> Shard<T> {
         self.counters.bytes_out.add(taken as u64);
         let head = history_of(connection, &self.sessions).map_or(0, History::head);
         advance(connection, head, taken);
-        if taken > 0 {
-            connection.progress = Moment::of(self.now.at);
-        }
         if taken < planned {
+            if taken > 0 || !connection.blocked {
+                connection.progress = Moment::of(self.now.at);
+            }
             connection.blocked = true;
             let token = connection.token(index);
             if let Some(socket) = &connection.socket {
