@@ -282,7 +282,7 @@ impl Hub {
                 Waiter::Fill(id) => self.fill_got(id, &pull.want),
                 Waiter::Bootstrap(lane, socket) => {
                     if let Found::Row(root, _) = found {
-                        self.has_root(lane, socket, root);
+                        self.has_root(lane, socket, root, io);
                     }
                 }
                 Waiter::Merge(lane, run) => self.merge_got(lane, run),

@@ -257,11 +257,19 @@ impl Hub {
         }
     }
 
-    /// A client has this root.
-    pub(super) fn has_root(&mut self, id: LaneId, socket: Socket, root: &Hash) {
+    /// A client that was asked has this root.
+    pub(super) fn has_root(
+        &mut self,
+        id: LaneId,
+        socket: Socket,
+        root: &Hash,
+        io: &mut Io<'_, '_>,
+    ) {
         if let Some(lane) = self.lanes.get_mut(id) {
             lane.route.has(socket, &root.as_str().into());
         }
+        // It may have read another since it was asked, and is told then.
+        self.bootstrap(id, socket, false, io);
     }
 
     fn fill_gap(&mut self, socket: Socket, name: &str, payload: Raw<'_>, io: &mut Io<'_, '_>) {

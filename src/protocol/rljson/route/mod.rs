@@ -83,8 +83,8 @@ struct Client {
     newest: u64,
     /// The number of the newest of that that was taken in.
     taken_in: u64,
-    /// The ref that it was to be told when it was told nothing: it has another tree in place, though it
-    /// may have that one's root, too.
+    /// The ref that it was to be told when it was told nothing, or that was the latest when it read
+    /// another: it has another tree in place, though it may have that one's root, too.
     lacks: Option<Ref>,
 }
 
@@ -302,6 +302,8 @@ impl Route {
         client.has = Some(Ref::clone(&reference));
         if !matches!(client.done, Done::Announced) {
             client.done = Done::Read(Ref::clone(&reference));
+            // It may be the latest's announcer, back again, and is not to be asked whether it has that.
+            client.lacks = self.latest.clone().filter(|latest| *latest != reference);
         }
         match &client.origin {
             Some(origin) => {

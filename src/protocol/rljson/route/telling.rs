@@ -137,10 +137,12 @@ impl Route {
     }
 
     /// A client has this tree, as it says itself, and was not told of it, if it is still the latest. Of
-    /// another that says nothing: it may have put a newer one in its place.
+    /// another that says nothing: it may have put a newer one in its place. Nor does it if it has read
+    /// another since it was asked.
     pub fn has(&mut self, socket: Socket, reference: &Ref) {
         if let Some(client) = self.clients.get_mut(&socket)
             && self.latest.as_ref() == Some(reference)
+            && client.lacks.as_ref() != Some(reference)
         {
             client.has = Some(Ref::clone(reference));
         }

@@ -114,16 +114,18 @@ fn whose_tree_was_merged_while_it_was_told_nothing_is_told_without_being_asked()
     route.hold_back([socket(2)].into(), at(2));
     route.finish(Outcome::Merged(root(1)));
     route.hold_back([].into(), at(3));
-    let may_have = |route: &mut Route, at_ms: u64| {
-        route.on_deadline(at(at_ms));
-        let of = |said: &Said| match said {
-            Said::Bootstrap { to, may_have, .. } if *to == socket(2) => Some(*may_have),
-            _ => None,
-        };
-        route.take_said().iter().filter_map(of).collect::<Vec<bool>>()
+    assert_eq!(asked(&mut route, 2, 1_000), [false], "it may have had that before its own");
+    assert_eq!(asked(&mut route, 2, 60_000), [true], "it was told");
+}
+
+/// Of each time that a member is told the latest ref in the next deadline: whether it is asked first.
+fn asked(route: &mut Route, member: u32, at_ms: u64) -> Vec<bool> {
+    route.on_deadline(at(at_ms));
+    let of = |said: &Said| match said {
+        Said::Bootstrap { to, may_have, .. } if *to == socket(member) => Some(*may_have),
+        _ => None,
     };
-    assert_eq!(may_have(&mut route, 1_000), [false], "it may have had that before its own");
-    assert_eq!(may_have(&mut route, 60_000), [true], "it was told");
+    route.take_said().iter().filter_map(of).collect()
 }
 
 #[test]
@@ -285,6 +287,30 @@ fn who_may_take_it_for_its_own_is_told_by_the_server_or_asked() {
     route.hold_back([].into(), at(60_000));
     route.on_deadline(at(70_000));
     assert!(bootstrapped(&mut route).contains(&4));
+}
+
+#[test]
+fn who_is_back_and_has_read_an_older_tree_since_is_told_without_being_asked() {
+    for is_asked_before in [false, true] {
+        let mut route = route();
+        announce(&mut route, 1, "a", 1, 0);
+        let slow = payload(json!({ "o": "b", "p": [root(1).as_str()], "r": root(2).as_str() }));
+        let number = route.expect(socket(2), &slow, at(10));
+        route.join(socket(3), at(1_000));
+        // It was told of the older tree just before the newer one was here, which may be its own.
+        route.take_in(Announcement::new(socket(2), slow, at(10), number));
+        assert!(is_forwarded(route.next_work()));
+        route.hold_back([].into(), at(60_000));
+        if is_asked_before {
+            assert_eq!(asked(&mut route, 3, 61_000), [true]);
+        }
+        route.read(socket(3), root(1), at(61_000));
+        route.has(socket(3), &root(2).as_str().into());
+        assert!(route.bootstrap_of(socket(3)).is_some());
+        assert_eq!(asked(&mut route, 3, 70_000), [false]);
+        route.read(socket(3), root(2), at(71_000));
+        assert!(asked(&mut route, 3, 80_000).is_empty());
+    }
 }
 
 #[test]
