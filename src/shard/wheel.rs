@@ -11,6 +11,8 @@ use crate::session::Instant;
 const NEAR_SLOTS: u64 = 1024;
 const FAR_SLOTS: u64 = 512;
 const NONE: u32 = u32::MAX;
+/// The slot of a timer that is not set.
+const NOWHERE: u16 = u16::MAX;
 
 /// Names a timer in the wheel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,11 +21,28 @@ pub struct TimerId(u32);
 #[derive(Debug)]
 struct Node<K> {
     key: K,
-    /// The millisecond this is due in, rounded up; `u64::MAX` while not set.
-    due: u64,
-    slot: u32,
+    due: Due,
+    slot: u16,
     previous: u32,
     next: u32,
+}
+
+/// The millisecond a timer is due in, rounded up, in six bytes: nine thousand years are enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Due([u16; 3]);
+
+impl Due {
+    const NEVER: Self = Self([u16::MAX; 3]);
+
+    fn at(ms: u64) -> Self {
+        let ms = ms.min(Self::NEVER.as_millis() - 1);
+        Self([(ms >> 32) as u16, (ms >> 16) as u16, ms as u16])
+    }
+
+    fn as_millis(self) -> u64 {
+        let [high, middle, low] = self.0.map(u64::from);
+        high << 32 | middle << 16 | low
+    }
 }
 
 /// Timers by millisecond. `K` says whose a timer is.
@@ -61,7 +80,7 @@ impl<K: Copy> Wheel<K> {
 
     /// A timer, not set.
     pub fn add(&mut self, key: K) -> TimerId {
-        let node = Node { key, due: u64::MAX, slot: NONE, previous: NONE, next: NONE };
+        let node = Node { key, due: Due::NEVER, slot: NOWHERE, previous: NONE, next: NONE };
         TimerId(self.nodes.insert(node))
     }
 
@@ -73,12 +92,12 @@ impl<K: Copy> Wheel<K> {
 
     /// Sets a timer; `None` cancels it. It fires within a millisecond after `due`, never before.
     pub fn set(&mut self, timer: TimerId, due: Option<Instant>) {
-        let due = due.map_or(u64::MAX, |due| due.as_micros().div_ceil(1_000));
+        let due = due.map_or(Due::NEVER, |due| Due::at(due.as_micros().div_ceil(1_000)));
         if self.nodes[timer.0].due == due {
             return;
         }
         self.unlink(timer.0);
-        if due != u64::MAX {
+        if due != Due::NEVER {
             self.link(timer.0, due);
         }
     }
@@ -138,7 +157,7 @@ impl<K: Copy> Wheel<K> {
     fn fire_slot(&mut self, slot: usize, fired: &mut Vec<K>) {
         while self.slots[slot] != NONE {
             let index = self.slots[slot];
-            debug_assert!(self.nodes[index].due <= self.now);
+            debug_assert!(self.nodes[index].due.as_millis() <= self.now);
             self.unlink(index);
             fired.push(self.nodes[index].key);
         }
@@ -151,19 +170,19 @@ impl<K: Copy> Wheel<K> {
         while index != NONE {
             let node = &mut self.nodes[index];
             let (next, due) = (node.next, node.due);
-            node.slot = NONE;
+            node.slot = NOWHERE;
             self.far -= 1;
             // `now` itself fires right after this, so a node due now still counts as ahead.
-            self.link_at(index, due, due.max(self.now));
+            self.link_at(index, due, due.as_millis().max(self.now));
             index = next;
         }
     }
 
-    fn link(&mut self, index: u32, due: u64) {
-        self.link_at(index, due, due.max(self.now + 1));
+    fn link(&mut self, index: u32, due: Due) {
+        self.link_at(index, due, due.as_millis().max(self.now + 1));
     }
 
-    fn link_at(&mut self, index: u32, due: u64, at: u64) {
+    fn link_at(&mut self, index: u32, due: Due, at: u64) {
         let slot = if at < self.now + NEAR_SLOTS {
             let slot = at % NEAR_SLOTS;
             self.occupied[(slot / 64) as usize] |= 1 << (slot % 64);
@@ -178,14 +197,14 @@ impl<K: Copy> Wheel<K> {
             self.nodes[first].previous = index;
         }
         let node = &mut self.nodes[index];
-        (node.due, node.slot, node.previous, node.next) = (due, slot as u32, NONE, first);
+        (node.due, node.slot, node.previous, node.next) = (due, slot as u16, NONE, first);
     }
 
     fn unlink(&mut self, index: u32) {
         let node = &mut self.nodes[index];
         let (slot, previous, next) = (node.slot, node.previous, node.next);
-        (node.due, node.slot) = (u64::MAX, NONE);
-        if slot == NONE {
+        (node.due, node.slot) = (Due::NEVER, NOWHERE);
+        if slot == NOWHERE {
             return;
         }
         if previous == NONE {
@@ -238,6 +257,23 @@ mod tests {
         wheel.set(timer, Some(ms(10)));
         wheel.advance(ms(5_001), &mut fired);
         assert_eq!(fired, [1]);
+    }
+
+    /// What a timer takes beside its connection: with 256 in a chunk of the table 6 KiB.
+    #[test]
+    fn a_timer_is_small() {
+        assert_eq!(size_of::<Option<Node<crate::shard::Timer>>>(), 24);
+    }
+
+    #[test]
+    fn what_is_too_far_ahead_is_never_due() {
+        let mut wheel = Wheel::new();
+        let timer = wheel.add(3);
+        wheel.set(timer, Some(Instant::from_micros(u64::MAX)));
+        assert_eq!(Due::at(u64::MAX).as_millis(), (1 << 48) - 2);
+        let mut fired = Vec::new();
+        wheel.advance(ms(3_600_000), &mut fired);
+        assert!(fired.is_empty() && wheel.next_due().is_some());
     }
 
     #[derive(Clone, Debug)]
