@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::hash::BuildHasher as _;
 
+use foldhash::quality::RandomState;
+use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
 
 use super::carry::{ConnId, Terms};
@@ -15,9 +18,12 @@ use crate::session::{Instant, MemberId, Now};
 #[derive(Debug, Default)]
 pub(super) struct Directory {
     rooms: GuardedMap<Box<str>, Entry>,
-    conns: Map<ConnId, Conn>,
-    /// The newest connection of each user.
-    users: GuardedMap<Box<str>, ConnId>,
+    /// Each by itself: a table that is half empty holds only pointers.
+    conns: Map<ConnId, Box<Conn>>,
+    /// The newest connection of each user, by the hash of the user's id, which stands there only.
+    users: HashTable<ConnId>,
+    /// Ids are chosen by peers: the hash is seeded.
+    hasher: RandomState,
     last_number: u64,
 }
 
@@ -115,22 +121,28 @@ impl Directory {
     }
 
     pub(super) fn conn(&mut self, id: ConnId) -> Option<&mut Conn> {
-        self.conns.get_mut(&id)
+        self.conns.get_mut(&id).map(Box::as_mut)
     }
 
     /// A connection has come; the one it replaces, if any.
     pub(super) fn add_conn(&mut self, id: ConnId, conn: Conn) -> Option<ConnId> {
-        let old = self.users.insert(conn.user_id.clone(), id);
-        self.conns.insert(id, conn);
-        old.filter(|old| self.conns.contains_key(old))
+        let Self { conns, users, hasher, .. } = self;
+        let hash = hasher.hash_one(&*conn.user_id);
+        let old = users.find_entry(hash, |other| conns[other].user_id == conn.user_id);
+        let old = old.ok().map(|entry| entry.remove().0);
+        conns.insert(id, Box::new(conn));
+        users.insert_unique(hash, id, |other| hasher.hash_one(&*conns[other].user_id));
+        old
     }
 
     /// A connection is gone.
     pub(super) fn remove_conn(&mut self, id: ConnId, now: Now) -> Option<Conn> {
-        let conn = self.conns.remove(&id)?;
-        if self.users.get(&conn.user_id) == Some(&id) {
-            self.users.remove(&conn.user_id);
+        let Self { conns, users, hasher, .. } = self;
+        let hash = hasher.hash_one(&*conns.get(&id)?.user_id);
+        if let Ok(newest) = users.find_entry(hash, |&other| other == id) {
+            newest.remove();
         }
+        let conn = *self.conns.remove(&id)?;
         self.depart(&conn.place, now);
         Some(conn)
     }
@@ -237,10 +249,12 @@ impl Directory {
     /// What must hold between any two calls.
     #[cfg(test)]
     pub(super) fn invariants(&self) {
-        for (user_id, conn) in &self.users {
-            assert_eq!(self.conns[conn].user_id, *user_id);
-            assert!(!self.conns[conn].replaced);
-        }
+        let newest = self.users.iter().map(|id| &self.conns[id]);
+        assert!(newest.clone().all(|conn| !conn.replaced));
+        let mut users: Vec<&str> = newest.map(|conn| &*conn.user_id).collect();
+        users.sort_unstable();
+        users.dedup();
+        assert_eq!(users.len(), self.users.len(), "a user is there twice");
         let replaced = self.conns.values().filter(|conn| conn.replaced).count();
         assert_eq!(self.conns.len(), self.users.len() + replaced);
         for (id, entry) in &self.rooms {

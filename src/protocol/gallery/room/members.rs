@@ -56,7 +56,7 @@ impl Room {
         let stamp = quoted(&user.id);
         let seen_ms = fx.now.wall_ms;
         let seat = Seat { conn, serial, user, stamp, seen_ms, claim, asking: None };
-        self.seats.insert(member, seat);
+        self.seats.insert(member, Box::new(seat));
         tell(&ToHall::Entered(conn), fx);
         self.introduce(member, ask, is_new, fx);
         fx.admit(member);
@@ -127,7 +127,7 @@ impl Room {
         let event = encode::user_left(&seat.user.id);
         fx.append_except(member, FrameKind::Text, &[event.as_bytes()]);
         self.on_user_gone(&seat.user, fx);
-        Some(seat)
+        Some(*seat)
     }
 
     pub(super) fn on_user_gone(&mut self, user: &User, fx: &mut Effects<'_>) {
@@ -154,7 +154,7 @@ impl Room {
         let Some(member) = self.member_of(conn) else { return };
         let Some(seat) = self.seats.remove(&member) else { return };
         let until = fx.at() + Duration::from_millis(self.config().replaced_grace_ms);
-        let Seat { serial, user, seen_ms, .. } = seat;
+        let Seat { serial, user, seen_ms, .. } = *seat;
         self.kept.push(Kept { serial, user, seen_ms, until });
         fx.close(member, REPLACED);
         tell(&ToHall::Left(conn), fx);
@@ -176,7 +176,7 @@ impl Room {
 
     pub(super) fn seat_of(&self, user_id: &str) -> Option<(MemberId, &Seat)> {
         let mut seats = self.seats.iter();
-        seats.find(|(_, seat)| *seat.user.id == *user_id).map(|(&member, seat)| (member, seat))
+        seats.find(|(_, seat)| *seat.user.id == *user_id).map(|(&member, seat)| (member, &**seat))
     }
 
     /// Users in the order of joining, as a JSON array.

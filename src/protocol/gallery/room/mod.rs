@@ -35,7 +35,8 @@ pub(super) struct Room {
     state: State,
     /// The epoch of the room that the state is of; 0 for none.
     epoch: u64,
-    seats: Map<MemberId, Seat>,
+    /// Each by itself: a table that is half empty holds only pointers.
+    seats: Map<MemberId, Box<Seat>>,
     kept: Vec<Kept>,
     next_serial: u64,
     /// What came before the stored state was loaded.
@@ -63,7 +64,7 @@ struct Seat {
     seen_ms: u64,
     claim: Option<Role>,
     /// What it said since it asked the hall something; the answer comes first.
-    asking: Option<Said>,
+    asking: Option<Box<Said>>,
 }
 
 /// The place of a replaced connection, until the new one takes it.

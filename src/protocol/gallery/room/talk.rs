@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Room, Seat, tell};
-use crate::protocol::gallery::carry::{ConnId, Return, Said, ToHall, pack};
+use crate::protocol::gallery::carry::{ConnId, Return, ToHall, pack};
 use crate::protocol::gallery::decode::{self, Action, INVALID_MESSAGE, JoinAsk, Request};
 use crate::protocol::gallery::hall::reply;
 use crate::protocol::gallery::relay::{Inner, Kind, Verdict};
@@ -68,7 +68,7 @@ impl Room {
             Action::Create => {
                 let ask = request.create(self.config())?;
                 if let Some(seat) = self.seats.get_mut(&member) {
-                    seat.asking = Some(Said::new());
+                    seat.asking = Some(Box::default());
                     tell(&ToHall::Create(seat.conn, ask), fx);
                 }
             }
@@ -167,7 +167,7 @@ impl Room {
         let Some(seat) = self.seats.get_mut(&member) else { return };
         let Some(said) = seat.asking.take() else { return };
         reply(member, text, fx);
-        self.said = said;
+        self.said = *said;
         if let Err(close) = self.catch_up(member, fx) {
             fx.close(member, close);
         }
