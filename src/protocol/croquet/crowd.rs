@@ -71,15 +71,8 @@ impl Crowd {
         self.members.iter().map(|(_, user)| user.as_ref())
     }
 
-    /// A member joins; its user, if any, is announced `interval` after the first change. Returns
-    /// its serial number.
-    pub(super) fn join(
-        &mut self,
-        member: MemberId,
-        user: Option<User>,
-        now: Instant,
-        interval: Duration,
-    ) -> u32 {
+    /// A member joins, as a spectator for now. Returns its serial number.
+    pub(super) fn join(&mut self, member: MemberId) -> u32 {
         let serial = self.next_serial;
         self.next_serial += 1;
         if self.members.capacity() == 0 {
@@ -88,13 +81,11 @@ impl Crowd {
         }
         self.members.push((serial, None));
         self.unsettled().spectators.push(member);
-        if let Some(user) = user {
-            self.reveal(member, serial, user, now, interval);
-        }
         serial
     }
 
-    /// A spectator says who it is. Whoever has a user keeps it.
+    /// A spectator says who it is, which is announced `interval` after the first change. Whoever has a
+    /// user keeps it.
     pub(super) fn reveal(
         &mut self,
         member: MemberId,

@@ -203,7 +203,7 @@ impl Live {
     /// Sends SYNC (§3.1): all a member needs to catch up. Returns its size in bytes.
     pub(super) fn sync(
         &mut self,
-        members: &[MemberId],
+        members: impl Iterator<Item = MemberId>,
         cx: &Context,
         fx: &mut Effects<'_>,
     ) -> usize {
@@ -214,7 +214,7 @@ impl Live {
             let mut parts: Vec<&[u8]> = vec![&head];
             parts.extend(self.stream.messages.pieces());
             parts.push(&tail);
-            for &member in members {
+            for member in members {
                 fx.reply(member, FrameKind::Text, &parts);
             }
             return bytes;
@@ -223,7 +223,7 @@ impl Live {
         pieces.extend(self.stream.messages.shared());
         pieces.push(Bytes::from(tail));
         let frames = encode::frames(&pieces);
-        for &member in members {
+        for member in members {
             for frame in &frames {
                 fx.share(member, frame.clone());
             }
@@ -263,19 +263,10 @@ impl Live {
         (head, tail)
     }
 
-    /// A member joined: from now on it counts, and it listens if it has a user. Returns its serial
-    /// number.
-    pub(super) fn admit(
-        &mut self,
-        member: MemberId,
-        user: Option<User>,
-        cx: &Context,
-        fx: &mut Effects<'_>,
-    ) -> u32 {
+    /// A member joined: from now on it counts. Returns its serial number.
+    pub(super) fn admit(&mut self, member: MemberId, fx: &mut Effects<'_>) -> u32 {
         fx.admit(member);
-        let serial = self.crowd.join(member, None, fx.at(), users_interval(cx));
-        self.reveal(member, serial, user, cx, fx);
-        serial
+        self.crowd.join(member)
     }
 
     /// A member said who it is, if it did not before: it listens from here on.
@@ -283,11 +274,10 @@ impl Live {
         &mut self,
         member: MemberId,
         serial: u32,
-        user: Option<User>,
+        user: User,
         cx: &Context,
         fx: &mut Effects<'_>,
     ) {
-        let Some(user) = user else { return };
         event!(debug, "connection", "user-joined", cx.id(), user = &*user; "user joined");
         self.crowd.reveal(member, serial, user, fx.at(), users_interval(cx));
         fx.listen(member);

@@ -39,7 +39,7 @@ pub(super) struct Reflector {
     live: Option<Box<Live>>,
     /// Those who joined while the stored session is loaded, in order; none if it is loaded.
     #[expect(clippy::box_collection, reason = "only while loading: one word at rest, not three")]
-    waiting: Option<Box<Vec<MemberId>>>,
+    waiting: Option<Box<Vec<Joining>>>,
     /// Names the load that is awaited.
     ticket: u32,
     /// When the session ends if nobody joins before.
@@ -67,9 +67,16 @@ struct Seat {
     joins: u8,
     /// It is told what is said to those who listen, not what is said to spectators.
     listens: bool,
-    user: Option<User>,
     /// Its serial number, once it has been sent SYNC.
     joined: Option<u32>,
+}
+
+/// A member that is to be sent SYNC.
+#[derive(Debug)]
+struct Joining {
+    member: MemberId,
+    /// Who it is; none for a spectator, or who has said so before.
+    user: Option<User>,
 }
 
 /// What a proxy told of a connection.
@@ -240,16 +247,16 @@ impl Reflector {
         let (live, cx) = self.parts_mut().ok_or(RECONNECT)?;
         live.update(&join, cx);
         let located = live.about.location;
-        if let Some(seat) = self.seats.get_mut(&member) {
-            let user = join.user.filter(|_| seat.user.is_none());
-            let place = seat.location().filter(|_| located);
-            let user = user.map(|user| located_user(user, place));
-            seat.user = seat.user.take().or(user);
-        }
-        match &mut self.waiting {
-            Some(waiting) if waiting.contains(&member) => {}
-            Some(waiting) => waiting.push(member),
-            None => self.sync(&[member], fx),
+        let Some(seat) = self.seats.get(&member) else { return Ok(()) };
+        let place = seat.location().filter(|_| located);
+        let user = join.user.filter(|_| !seat.listens).map(|user| located_user(user, place));
+        let Some(waiting) = &mut self.waiting else {
+            self.sync(&mut [Joining { member, user }], fx);
+            return Ok(());
+        };
+        match waiting.iter_mut().find(|joining| joining.member == member) {
+            Some(joining) => joining.user = joining.user.take().or(user),
+            None => waiting.push(Joining { member, user }),
         }
         Ok(())
     }
@@ -269,19 +276,22 @@ impl Reflector {
     }
 
     /// Sends SYNC to those who joined; from then on they are members.
-    fn sync(&mut self, members: &[MemberId], fx: &mut Effects<'_>) {
+    fn sync(&mut self, joining: &mut [Joining], fx: &mut Effects<'_>) {
         let Self { cx, seats, live, .. } = self;
         let Some(live) = live else { return };
-        let bytes = live.sync(members, cx, fx);
-        for &member in members {
-            let Some(seat) = seats.get_mut(&member) else { continue };
+        let bytes = live.sync(joining.iter().map(|joining| joining.member), cx, fx);
+        for Joining { member, user } in joining {
+            let Some(seat) = seats.get_mut(member) else { continue };
             seat.sent = seat.sent_with(Some(&**live));
             seat.count_sent(bytes, fx);
-            match seat.joined {
-                Some(serial) => live.reveal(member, serial, seat.user.clone(), cx, fx),
-                None => seat.joined = Some(live.admit(member, seat.user.clone(), cx, fx)),
+            seat.listens |= user.is_some();
+            let serial = match seat.joined {
+                Some(serial) => serial,
+                None => *seat.joined.insert(live.admit(*member, fx)),
+            };
+            if let Some(user) = user.take() {
+                live.reveal(*member, serial, user, cx, fx);
             }
-            seat.listens = seat.user.is_some();
             seat.sent = seat.sent.since(live.stream.told(seat.listens));
         }
     }
@@ -429,7 +439,6 @@ impl Machine for Reflector {
             sent: Traffic::default(),
             joins: 0,
             listens: false,
-            user: None,
             joined: None,
         };
         self.seats.insert(member, Box::new(seat));
@@ -478,7 +487,7 @@ impl Machine for Reflector {
         fx.counters.croquet_connections.decrement();
         log_end(self.cx.id(), &seat, self.live.as_deref(), code, fx.now);
         if let Some(waiting) = &mut self.waiting {
-            waiting.retain(|&other| other != member);
+            waiting.retain(|joining| joining.member != member);
         }
         if let (Some(serial), Some((live, cx))) = (seat.joined, self.parts_mut()) {
             live.hang_up(member, serial, cx, fx);
@@ -514,10 +523,10 @@ impl Machine for Reflector {
         if ticket != self.ticket {
             return;
         }
-        let Some(waiting) = self.waiting.take() else { return };
+        let Some(mut waiting) = self.waiting.take() else { return };
         match self.resume(records, fx.at()) {
             Ok(()) => {
-                self.sync(&waiting, fx);
+                self.sync(&mut waiting, fx);
                 self.record(fx);
             }
             Err(why) => {
@@ -527,7 +536,7 @@ impl Machine for Reflector {
                 fx.counters.croquet_sessions.decrement();
                 self.live = None;
                 self.await_join(fx.at());
-                for member in *waiting {
+                for Joining { member, .. } in *waiting {
                     fx.close(member, RECONNECT);
                 }
             }
@@ -703,4 +712,13 @@ fn location_json(header: &str) -> Box<str> {
     }
     out.push(b'}');
     String::from_utf8(out).expect("JSON strings are UTF-8").into()
+}
+
+#[cfg(test)]
+mod size {
+    /// What a connection at rest takes here: one of the allocator's smaller sizes.
+    #[test]
+    fn a_seat_is_small() {
+        assert_eq!(size_of::<super::Seat>(), 80);
+    }
 }
