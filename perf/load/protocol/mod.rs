@@ -133,6 +133,11 @@ pub(crate) fn has_one_session(name: &str) -> bool {
     name == "socketio"
 }
 
+/// Whether a server of this protocol keeps what was said in a session when all have gone, on purpose.
+pub(crate) fn keeps_sessions(name: &str) -> bool {
+    name == "rljson"
+}
+
 /// How often one sender of this protocol may send in an open loop.
 pub(crate) fn rate_max_hz(name: &str) -> f64 {
     if name == "rljson" { rljson::RATE_MAX_HZ } else { f64::INFINITY }

@@ -53,33 +53,40 @@ struct Soaked {
     closed: u64,
 }
 
-/// Runs cycles for as long as was asked for, each with sessions of its own, and judges what is left.
+/// Runs cycles for as long as was asked for, each with sessions of its own unless these are kept on
+/// purpose, and judges what is left.
 pub(super) fn run(order: &Order) -> Result<(Outcome, Option<String>), Failure> {
     let is_one = protocol::has_one_session(order.language());
+    let is_kept = protocol::keeps_sessions(order.language());
     let sessions = if is_one { 1 } else { order.sessions.unwrap_or(10) };
     let members = order.members.unwrap_or(if is_one { 100 } else { 20 }).max(2);
     let senders = order.senders.unwrap_or(1).min(members / 2);
-    let rate_hz = order.rate_hz.unwrap_or(RATE_HZ).min(protocol::rate_max_hz(order.language()));
+    let rate_hz = rate_of(order);
     let server = Server::of(order)?;
     server.require_probe()?;
     let whole = server.cpu()?;
     let clock = Clock::start();
     let mut soaked = Soaked { start: held(&server)?, ..Soaked::default() };
-    if is_one {
-        // That session is the application's: it stays when all have gone.
+    if is_one || is_kept {
+        // One session is the application's: it stays when all have gone.
         soaked.start.sessions = soaked.start.sessions.map(|sessions| sessions.max(1));
     }
+    let mut kept: Option<Run> = None;
     while clock.now_ns() < seconds(order.duration_s) {
         let cycle = soaked.anon_bytes.len() as u64;
-        let mut run = Run::numbered(order, sessions, members, senders, cycle + 1)?;
-        churn(&mut run, sessions, members, senders, rate_hz)?;
-        let tally = run.generator.tally();
-        soaked.book(&tally);
-        drop(run);
+        let before = kept.as_ref().map(|run| run.generator.tally()).unwrap_or_default();
+        let mut run = match kept.take() {
+            Some(run) => run,
+            None => come(order, sessions, members, senders, cycle + 1)?,
+        };
+        churn(&mut run, members, rate_hz)?;
+        soaked.book(&run.generator.tally().since(&before));
+        kept = is_kept.then_some(run);
         wait_until(clock, clock.now_ns() + REST_NS);
         soaked.anon_bytes.push(server.memory()?.rss_anon_bytes);
         eprintln!("  cycle {}: {} bytes", cycle + 1, soaked.anon_bytes[cycle as usize]);
     }
+    drop(kept);
     let until = clock.now_ns() + LEAVE_NS;
     soaked.end = held(&server)?;
     while !soaked.is_left() && clock.now_ns() < until {
@@ -96,17 +103,29 @@ pub(super) fn run(order: &Order) -> Result<(Outcome, Option<String>), Failure> {
     Ok((outcome, (!troubles.is_empty()).then(|| troubles.join("; "))))
 }
 
-/// All come and talk; half of them leave, the others talk; they come back, and all talk. Nothing is
-/// under way when somebody comes or leaves, so what is owed to whom is certain.
-fn churn(
-    run: &mut Run,
+/// All come.
+fn come(
+    order: &Order,
     sessions: u32,
     members: u32,
     senders: u32,
-    rate_hz: f64,
-) -> Result<(), Failure> {
+    number: u64,
+) -> Result<Run, Failure> {
+    let mut run = Run::numbered(order, sessions, members, senders, number)?;
     run.join(sessions, members)?;
+    let rate_hz = rate_of(order);
     run.generator.appoint_senders(senders, members, Pacing::Open { rate_hz });
+    Ok(run)
+}
+
+fn rate_of(order: &Order) -> f64 {
+    let rate_hz = order.rate_hz.unwrap_or(RATE_HZ);
+    rate_hz.min(protocol::rate_max_hz(order.language()))
+}
+
+/// All talk; half of them leave, the others talk; they come back, and all talk. Nothing is under way
+/// when somebody comes or leaves, so what is owed to whom is certain.
+fn churn(run: &mut Run, members: u32, rate_hz: f64) -> Result<(), Failure> {
     talk(run, rate_hz)?;
     let leaving = run.generator.members_from(members / 2);
     run.generator.leave(&leaving);
