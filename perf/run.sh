@@ -6,9 +6,9 @@
 # Environment: ROUNDS=3 DURATION=8 SERVER_CPU=0 LOAD_CPU=1 LOCKSTEP=target/release/lockstep
 #   PROTOCOL=croquet, gallery, yjs, socketio or rljson; servers without a protocol move as many bytes
 #   SERVERS="lockstep baseline baseline-batch"; baseline-uring, baseline-uring-batch,
-#   lockstep-2 (two shards, on all CPUs: the generator shares one), lockstep-echo (for storm alone: who
-#   connects and says nothing), lockstep-journal, bun, tungstenite, ws, gallery-json, y-websocket,
-#   socket.io, socketioxide besides
+#   lockstep-2 (two shards, on all CPUs: the generator shares one), lockstep-2-on-1 (two shards that
+#   share the server's CPU), lockstep-echo (for storm alone: who connects and says nothing),
+#   lockstep-journal, bun, tungstenite, ws, gallery-json, y-websocket, socket.io, socketioxide besides
 #   AGAINST=baseline  RESULTS=perf/results/<time>  LOAD_FLAGS=""  DOCUMENT_FLAGS=""
 #   COMUTINY_FLAGS=""  SYNC=100ms (of lockstep-journal)
 # Each run has a fresh server process; a server's output is kept beside the results.
@@ -56,6 +56,7 @@ command_of() { # the command line of a server, in the array `command`, and what 
   case $1 in
     lockstep) command=("${lockstep_command[@]}" --shards 1 --in-memory) ;;
     lockstep-2) command=("${lockstep_command[@]}" --shards 2 --in-memory) cpus=$server_cpu,$load_cpu ;;
+    lockstep-2-on-1) command=("${lockstep_command[@]}" --shards 2 --in-memory) ;;
     lockstep-echo)
       command=("$lockstep" --port 0 --shards 1 --in-memory --as conformance)
       speaks=raw server_flags=(--prefix /echo/) ;;
