@@ -18,6 +18,7 @@
 //! Severities are those of Google Cloud: DEBUG, INFO, NOTICE, WARNING, ERROR; [`notice!`](crate::notice) makes the
 //! one that the facade lacks.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal as _, Write};
@@ -330,39 +331,41 @@ fn lost_line(lines: u64, json: bool, wall_ms: u64) -> String {
 
 /// Appends one record as one line, its end included.
 fn write_line(out: &mut String, record: &Record<'_>, json: bool, wall_ms: u64) {
-    let mut fields = Fields { json, ..Fields::default() };
-    // Visiting fails only if the visitor does, and this one never does.
-    let _ = record.key_values().visit(&mut fields);
-    let severity = fields.severity.take().unwrap_or_else(|| severity(record.level()).to_owned());
-    let message = Capped::text(format_args!("{}", record.args()));
+    let (pairs, mut head) = (record.key_values(), Head::default());
+    // Visiting fails only if the visitor does, and neither does.
+    let _ = pairs.visit(&mut head);
+    let severity = head.severity.as_deref().unwrap_or_else(|| severity(record.level()));
+    let target = record.target();
     if json {
         out.push_str("{\"severity\":");
-        push_quoted(out, &severity);
+        push_quoted(out, severity);
         let _ = write!(out, ",\"time\":\"{}\"", Rfc3339(wall_ms));
-        let target = fields.scope.is_none().then(|| record.target().to_owned());
+        let target = head.scope.is_none().then_some(target);
         for (key, value) in [
-            ("scope", fields.scope),
-            ("target", target),
-            ("event", fields.event),
-            ("message", Some(message)),
+            (",\"scope\":", head.scope.as_deref()),
+            (",\"target\":", target),
+            (",\"event\":", head.event.as_deref()),
         ] {
             if let Some(value) = value {
-                let _ = write!(out, ",\"{key}\":");
-                push_quoted(out, &value);
+                out.push_str(key);
+                push_quoted(out, value);
             }
         }
-        out.push_str(&fields.rest);
-        out.push('}');
+        out.push_str(",\"message\":");
+        push_capped_quoted(out, *record.args());
     } else {
         let _ = write!(out, "{} {severity:<7} ", TimeOfDay(wall_ms));
-        push_escaped(out, fields.scope.as_deref().unwrap_or_else(|| record.target()));
-        if let Some(event) = &fields.event {
+        push_visible(out, head.scope.as_deref().unwrap_or(target), Escape::Control);
+        if let Some(event) = &head.event {
             out.push('/');
-            push_escaped(out, event);
+            push_visible(out, event, Escape::Control);
         }
         out.push(' ');
-        push_escaped(out, &message);
-        out.push_str(&fields.rest);
+        push_capped(out, Escape::Control, *record.args());
+    }
+    let _ = pairs.visit(&mut Rest { json, out, count: 0 });
+    if json {
+        out.push('}');
     }
     out.push('\n');
 }
@@ -376,40 +379,56 @@ fn severity(level: log::Level) -> &'static str {
     }
 }
 
-/// Sorts a record's pairs: those with a place of their own, and the rest, formatted.
+/// Those of a record's pairs that have a place of their own.
 #[derive(Default)]
-struct Fields {
+struct Head<'kvs> {
+    severity: Option<Cow<'kvs, str>>,
+    scope: Option<Cow<'kvs, str>>,
+    event: Option<Cow<'kvs, str>>,
+}
+
+impl<'kvs> VisitSource<'kvs> for Head<'kvs> {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), log::kv::Error> {
+        let place = match key.as_str() {
+            "severity" => &mut self.severity,
+            "scope" => &mut self.scope,
+            "event" => &mut self.event,
+            _ => return Ok(()),
+        };
+        let text = value.to_borrowed_str().filter(|text| text.len() <= FIELD_BYTES_MAX);
+        *place = Some(text.map_or_else(|| capped(format_args!("{value}")).into(), Cow::from));
+        Ok(())
+    }
+}
+
+/// Writes the others.
+struct Rest<'a> {
     json: bool,
-    severity: Option<String>,
-    scope: Option<String>,
-    event: Option<String>,
-    rest: String,
+    out: &'a mut String,
     count: usize,
 }
 
-impl<'kvs> VisitSource<'kvs> for Fields {
+impl<'kvs> VisitSource<'kvs> for Rest<'_> {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), log::kv::Error> {
-        let text = |value| Some(Capped::text(format_args!("{value}")));
         match key.as_str() {
-            "severity" => self.severity = text(value),
-            "scope" => self.scope = text(value),
-            "event" => self.event = text(value),
             // Taken: a second one would make the object ambiguous.
-            "time" | "message" | "target" => {}
+            "severity" | "scope" | "event" | "time" | "message" | "target" => {}
             key if self.count < FIELDS_MAX => {
                 self.count += 1;
-                self.rest.push(if self.json { ',' } else { ' ' });
-                let (json, out) = (self.json, &mut self.rest);
+                let (json, out) = (self.json, &mut *self.out);
                 let (key, is_json) =
                     key.strip_prefix("json:").map_or((key, false), |key| (key, true));
                 if json {
-                    push_quoted(out, key)
+                    out.push(',');
+                    push_quoted(out, key);
+                    out.push(':');
                 } else {
-                    push_escaped(out, key)
-                };
-                out.push(if json { ':' } else { '=' });
+                    out.push(' ');
+                    push_visible(out, key, Escape::Control);
+                    out.push('=');
+                }
                 if is_json {
-                    push_json(out, &Capped::text(format_args!("{value}")));
+                    push_json(out, &capped(format_args!("{value}")));
                 } else {
                     value.visit(FieldValue { json, out })?;
                 }
@@ -427,12 +446,17 @@ struct FieldValue<'a> {
 }
 
 impl FieldValue<'_> {
-    fn push(&mut self, text: &str) -> Result<(), log::kv::Error> {
+    fn push(&mut self, text: fmt::Arguments<'_>) -> Result<(), log::kv::Error> {
+        if self.json {
+            push_capped_quoted(self.out, text);
+            return Ok(());
+        }
+        let text = capped(text);
         let bare = |char: char| !char.is_whitespace() && char != '"';
-        if !self.json && !text.is_empty() && text.chars().all(bare) {
-            push_escaped(self.out, text);
+        if !text.is_empty() && text.chars().all(bare) {
+            push_visible(self.out, &text, Escape::Control);
         } else {
-            push_quoted(self.out, text);
+            push_quoted(self.out, &text);
         }
         Ok(())
     }
@@ -444,8 +468,7 @@ impl FieldValue<'_> {
 
 impl<'kvs> VisitValue<'kvs> for FieldValue<'_> {
     fn visit_any(&mut self, value: Value<'_>) -> Result<(), log::kv::Error> {
-        let text = Capped::text(format_args!("{value}"));
-        self.push(&text)
+        self.push(format_args!("{value}"))
     }
 
     fn visit_null(&mut self) -> Result<(), log::kv::Error> {
@@ -461,7 +484,7 @@ impl<'kvs> VisitValue<'kvs> for FieldValue<'_> {
     }
 
     fn visit_f64(&mut self, value: f64) -> Result<(), log::kv::Error> {
-        if value.is_finite() { self.push_plain(value) } else { self.push(&value.to_string()) }
+        if value.is_finite() { self.push_plain(value) } else { self.push(format_args!("{value}")) }
     }
 
     fn visit_bool(&mut self, value: bool) -> Result<(), log::kv::Error> {
@@ -469,54 +492,81 @@ impl<'kvs> VisitValue<'kvs> for FieldValue<'_> {
     }
 
     fn visit_str(&mut self, value: &str) -> Result<(), log::kv::Error> {
-        self.push(&Capped::text(format_args!("{value}")))
+        self.push(format_args!("{value}"))
     }
 }
 
-/// Text up to [`FIELD_BYTES_MAX`]. What is formatted into it stops there: a huge value costs little.
-#[derive(Default)]
-struct Capped(String);
-
-impl Capped {
-    fn text(arguments: fmt::Arguments<'_>) -> String {
-        let mut capped = Self::default();
-        if capped.write_fmt(arguments).is_err() {
-            capped.0.push('…');
-        }
-        capped.0
-    }
+/// Which characters are written otherwise. Control characters never reach a terminal or split a line,
+/// whoever chose the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Escape {
+    /// None: this text is escaped later.
+    Nothing,
+    Control,
+    /// Quotes and backslashes, too.
+    Quoted,
 }
 
-impl fmt::Write for Capped {
+/// Writes the first [`FIELD_BYTES_MAX`] of a text. What is formatted stops there: a huge value costs
+/// little.
+struct Capped<'a> {
+    out: &'a mut String,
+    escape: Escape,
+    room: usize,
+}
+
+impl fmt::Write for Capped<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = FIELD_BYTES_MAX - self.0.len();
-        let fits = text.floor_char_boundary(room);
-        self.0.push_str(&text[..fits]);
+        let fits = text.floor_char_boundary(self.room);
+        self.room -= fits;
+        push_visible(self.out, &text[..fits], self.escape);
         if fits == text.len() { Ok(()) } else { Err(fmt::Error) }
     }
 }
 
+fn push_capped(out: &mut String, escape: Escape, text: fmt::Arguments<'_>) {
+    let mut capped = Capped { out, escape, room: FIELD_BYTES_MAX };
+    if capped.write_fmt(text).is_err() {
+        out.push('…');
+    }
+}
+
+fn push_capped_quoted(out: &mut String, text: fmt::Arguments<'_>) {
+    out.push('"');
+    push_capped(out, Escape::Quoted, text);
+    out.push('"');
+}
+
+fn capped(text: fmt::Arguments<'_>) -> String {
+    let mut out = String::new();
+    push_capped(&mut out, Escape::Nothing, text);
+    out
+}
+
 fn push_quoted(out: &mut String, text: &str) {
     out.push('"');
-    push_visible(out, text, b"\"\\");
+    push_visible(out, text, Escape::Quoted);
     out.push('"');
 }
 
 /// JSON as it is, or as a text if it was cut.
 fn push_json(out: &mut String, json: &str) {
-    if json.ends_with('…') { push_quoted(out, json) } else { push_escaped(out, json) }
+    if json.ends_with('…') {
+        push_quoted(out, json)
+    } else {
+        push_visible(out, json, Escape::Control)
+    }
 }
 
-fn push_escaped(out: &mut String, text: &str) {
-    push_visible(out, text, b"");
-}
-
-/// Control characters never reach a terminal or split a line, whoever chose the text. Before the
-/// ASCII characters of `quoted` comes a backslash.
-fn push_visible(out: &mut String, mut text: &str, quoted: &[u8]) {
-    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !quoted.contains(byte);
+fn push_visible(out: &mut String, mut text: &str, escape: Escape) {
+    let is_plain = |byte: u8| match byte {
+        b'"' | b'\\' => escape != Escape::Quoted,
+        b' '..=b'~' => true,
+        _ => escape == Escape::Nothing,
+    };
     loop {
-        let (plain, rest) = text.split_at(text.bytes().take_while(is_plain).count());
+        let plain = text.bytes().position(|byte| !is_plain(byte)).unwrap_or(text.len());
+        let (plain, rest) = text.split_at(plain);
         out.push_str(plain);
         let mut chars = rest.chars();
         match chars.next() {
