@@ -403,6 +403,31 @@ fn bytes_at_rest(sessions: usize, members: usize) -> i64 {
     before - HELD.with(Cell::get)
 }
 
+/// Most allocations of a connection, from its first byte to its SYNC; as many again are freed.
+const JOIN_ALLOCATIONS_MAX: u64 = 40;
+
+#[test]
+fn joining_allocates_little() {
+    let mut session = Session::new();
+    let counts: Vec<u64> = (MEMBERS..MEMBERS + 8)
+        .map(|user| {
+            allocations(|| {
+                let peer = session.world.dial(0, &format!("/{ID}"));
+                session.world.turn();
+                session.world.network.discard(peer.connection);
+                session.world.network.deliver(peer.connection, &croquet_join(ID, user));
+                session.world.turn();
+            })
+        })
+        .collect();
+    println!(
+        "allocations of joins, those of the network they are simulated on included: {counts:?}"
+    );
+    // Now and then a table grows.
+    let usual = counts.iter().min().copied().unwrap_or(u64::MAX);
+    assert!(usual <= JOIN_ALLOCATIONS_MAX, "a join allocates {usual} times");
+}
+
 /// What a further session costs besides its only member, and a further member of a session.
 fn further() -> (i64, i64) {
     let few = bytes_at_rest(1_000, 1);

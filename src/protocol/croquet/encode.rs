@@ -12,6 +12,8 @@ use crate::session::{Effects, MemberId};
 
 /// Longest text sent as one message, in UTF-16 units.
 pub(super) const CHUNK_UNITS: usize = 1_000_000;
+/// What comes before the messages of a SYNC, or behind them, most often takes less, in bytes.
+pub(super) const SYNC_SIDE_BYTES: usize = 256;
 /// Pieces below this are copied together rather than shared one by one, in bytes.
 const SHARED_PIECE_BYTES_MIN: usize = 1 << 10;
 
@@ -69,7 +71,10 @@ impl Envelope {
 
     /// What comes before the arguments of a SYNC.
     pub(super) fn sync_head(&self) -> Vec<u8> {
-        [self.head.as_bytes(), b"SYNC\",\"args\":"].concat()
+        let mut out = Vec::with_capacity(SYNC_SIDE_BYTES);
+        out.extend_from_slice(self.head.as_bytes());
+        out.extend_from_slice(b"SYNC\",\"args\":");
+        out
     }
 }
 

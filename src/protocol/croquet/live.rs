@@ -2,6 +2,7 @@
 //! gone for a while, and what a stored session is continued as.
 
 use std::fmt::Write;
+use std::io::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -240,7 +241,8 @@ impl Live {
         json::write_string(&mut head, url);
         head.extend_from_slice(b",\"messages\":[");
 
-        let mut tail = format!("],\"time\":{time_ms},\"seq\":{}", self.stream.seq()).into_bytes();
+        let mut tail = Vec::with_capacity(encode::SYNC_SIDE_BYTES);
+        let _ = write!(tail, "],\"time\":{time_ms},\"seq\":{}", self.stream.seq());
         if let Some(tove) = &self.about.tove {
             tail.extend_from_slice(b",\"tove\":");
             tail.extend_from_slice(tove.as_bytes());
@@ -251,14 +253,12 @@ impl Live {
         }
         tail.extend_from_slice(b",\"flags\":");
         tail.extend_from_slice(self.about.flags.json().as_bytes());
-        let more = match &self.snapshot {
-            Some(snapshot) => {
-                format!(",\"snapshotTime\":{},\"snapshotSeq\":{}", snapshot.time_ms, snapshot.seq)
-            }
-            None if self.persistent_url.is_some() => ",\"persisted\":true".to_owned(),
-            None => String::new(),
-        };
-        tail.extend_from_slice(more.as_bytes());
+        if let Some(snapshot) = &self.snapshot {
+            let (time_ms, seq) = (snapshot.time_ms, snapshot.seq);
+            let _ = write!(tail, ",\"snapshotTime\":{time_ms},\"snapshotSeq\":{seq}");
+        } else if self.persistent_url.is_some() {
+            tail.extend_from_slice(b",\"persisted\":true");
+        }
         tail.extend_from_slice(b"}}");
         (head, tail)
     }
