@@ -1,16 +1,13 @@
 //! The table of sessions this shard owns.
 
-use std::hash::BuildHasher as _;
 use std::rc::Rc;
-
-use foldhash::quality::RandomState;
-use hashbrown::HashTable;
 
 use super::blobs::SessionBlobs;
 use super::table::Table;
 use super::wheel::TimerId;
 use crate::protocol::{Limits, Machine, Protocol};
 use crate::session::journal::Cursor;
+use crate::session::map::GuardedIndex;
 use crate::session::{History, Instant};
 
 /// One session: its state machine, what it says, and who listens.
@@ -58,17 +55,13 @@ pub(super) fn name(protocol: &Protocol, key: &str) -> String {
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     slots: Table<Session>,
-    /// Indexes by the hash of the name, which stands in the session only. Names are chosen by peers:
-    /// the hash is seeded.
-    by_name: HashTable<u32>,
-    hasher: RandomState,
+    by_name: GuardedIndex<u32>,
     generation: u32,
 }
 
 impl Sessions {
     pub(super) fn find(&self, name: &str) -> Option<u32> {
-        let hash = self.hasher.hash_one(name);
-        self.by_name.find(hash, |&index| *self.slots[index].name == *name).copied()
+        self.by_name.find(name, |index| &*self.slots[index].name)
     }
 
     pub(super) fn next_index(&self) -> u32 {
@@ -78,19 +71,14 @@ impl Sessions {
     pub(super) fn insert(&mut self, mut session: Session) -> u32 {
         self.generation = (self.generation + 1) & crate::net::GENERATION_MASK;
         session.generation = self.generation;
-        let hash = self.hasher.hash_one(&*session.name);
         let index = self.slots.insert(session);
-        let Self { slots, hasher, by_name, .. } = self;
-        by_name.insert_unique(hash, index, |&index| hasher.hash_one(&*slots[index].name));
+        self.by_name.insert(index, |index| &*self.slots[index].name);
         index
     }
 
     pub(super) fn remove(&mut self, index: u32) -> Option<Session> {
         let session = self.slots.remove(index)?;
-        let hash = self.hasher.hash_one(&*session.name);
-        if let Ok(entry) = self.by_name.find_entry(hash, |&other| other == index) {
-            entry.remove();
-        }
+        self.by_name.remove(&session.name, index);
         Some(session)
     }
 

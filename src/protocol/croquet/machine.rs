@@ -285,10 +285,7 @@ impl Reflector {
             seat.sent = seat.sent_with(Some(&**live));
             seat.count_sent(bytes, fx);
             seat.listens |= user.is_some();
-            let serial = match seat.joined {
-                Some(serial) => serial,
-                None => *seat.joined.insert(live.admit(*member, fx)),
-            };
+            let serial = *seat.joined.get_or_insert_with(|| live.admit(*member, fx));
             if let Some(user) = user.take() {
                 live.reveal(*member, serial, user, cx, fx);
             }

@@ -2,16 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::hash::BuildHasher as _;
 
-use foldhash::quality::RandomState;
-use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
 
 use super::carry::{ConnId, Terms};
 use super::decode::quoted;
 use crate::session::journal::Entries;
-use crate::session::map::{GuardedMap, Map};
+use crate::session::map::{GuardedIndex, GuardedMap, Map};
 use crate::session::{Instant, MemberId, Now};
 
 /// Everything the hall knows.
@@ -20,10 +17,8 @@ pub(super) struct Directory {
     rooms: GuardedMap<Box<str>, Entry>,
     /// Each by itself: a table that is half empty holds only pointers.
     conns: Map<ConnId, Box<Conn>>,
-    /// The newest connection of each user, by the hash of the user's id, which stands there only.
-    users: HashTable<ConnId>,
-    /// Ids are chosen by peers: the hash is seeded.
-    hasher: RandomState,
+    /// The newest connection of each user, by the user's id.
+    users: GuardedIndex<ConnId>,
     last_number: u64,
 }
 
@@ -126,23 +121,20 @@ impl Directory {
 
     /// A connection has come; the one it replaces, if any.
     pub(super) fn add_conn(&mut self, id: ConnId, conn: Conn) -> Option<ConnId> {
-        let Self { conns, users, hasher, .. } = self;
-        let hash = hasher.hash_one(&*conn.user_id);
-        let old = users.find_entry(hash, |other| conns[other].user_id == conn.user_id);
-        let old = old.ok().map(|entry| entry.remove().0);
+        let Self { conns, users, .. } = self;
+        let old = users.find(&conn.user_id, |id| &*conns[&id].user_id);
+        if let Some(old) = old {
+            users.remove(&conn.user_id, old);
+        }
         conns.insert(id, Box::new(conn));
-        users.insert_unique(hash, id, |other| hasher.hash_one(&*conns[other].user_id));
+        users.insert(id, |id| &*conns[&id].user_id);
         old
     }
 
     /// A connection is gone.
     pub(super) fn remove_conn(&mut self, id: ConnId, now: Now) -> Option<Conn> {
-        let Self { conns, users, hasher, .. } = self;
-        let hash = hasher.hash_one(&*conns.get(&id)?.user_id);
-        if let Ok(newest) = users.find_entry(hash, |&other| other == id) {
-            newest.remove();
-        }
         let conn = *self.conns.remove(&id)?;
+        self.users.remove(&conn.user_id, id);
         self.depart(&conn.place, now);
         Some(conn)
     }
@@ -249,7 +241,7 @@ impl Directory {
     /// What must hold between any two calls.
     #[cfg(test)]
     pub(super) fn invariants(&self) {
-        let newest = self.users.iter().map(|id| &self.conns[id]);
+        let newest = self.users.iter().map(|id| &self.conns[&id]);
         assert!(newest.clone().all(|conn| !conn.replaced));
         let mut users: Vec<&str> = newest.map(|conn| &*conn.user_id).collect();
         users.sort_unstable();
