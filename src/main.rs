@@ -10,10 +10,17 @@ use lockstep::server;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+#[expect(unsafe_code, reason = "the name and type are those of mimalloc.h")]
+unsafe extern "C" {
+    /// mimalloc's, whose crate does not pass it on: lets the calling thread's heap go through what was
+    /// freed. Not forced, it gives back what was freed for longer than a second.
+    safe fn mi_collect(force: bool);
+}
+
 fn main() -> ExitCode {
     let result = cli::parse(std::env::args_os(), std::env::vars_os()).and_then(|command| {
         match command {
-            Command::Serve(settings) => cli::serve::serve(&settings)?,
+            Command::Serve(settings) => cli::serve::serve(&settings, || mi_collect(false))?,
             Command::Version => print!("{}", cli::version()),
         }
         Ok(())

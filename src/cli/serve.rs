@@ -18,11 +18,11 @@ use crate::server::{self, Options, Reread};
 use crate::shard::routes;
 use crate::storage::{self, Place};
 
-/// Serves until a signal.
+/// Serves until a signal. `give_back` is [`Options::give_back`].
 ///
 /// # Errors
 /// A text for people and an exit code, if the server cannot start or fails.
-pub fn serve(settings: &Settings) -> Result<(), Stop> {
+pub fn serve(settings: &Settings, give_back: fn()) -> Result<(), Stop> {
     let clock = Clock::start();
     server::log::start(settings.log_format, settings.log_filter.clone(), clock)
         .map_err(|error| stop(exit::FAULT, format_args!("cannot start the log: {error}")))?;
@@ -39,7 +39,7 @@ pub fn serve(settings: &Settings) -> Result<(), Stop> {
     }
     let protocols =
         protocols(settings).map_err(|why| stop(exit::CONFIGURATION, format_args!("{why}")))?;
-    let options = options(settings, protocols, shards, ready, clock);
+    let options = options(settings, protocols, shards, ready, clock, give_back);
     let listeners = &settings.listeners;
     server::serve(options, |addresses| announce(listeners, addresses, shards))
         .map_err(|error| stop(exit::FAULT, &error))
@@ -73,6 +73,7 @@ fn options(
     shards: u16,
     ready: Ready,
     clock: Clock,
+    give_back: fn(),
 ) -> Options {
     let place = match ready.data_dir {
         Some(directory) => Place::Disk(directory),
@@ -104,6 +105,7 @@ fn options(
         },
         file_bytes_max: settings.file_bytes_max,
         drain: settings.drain,
+        give_back,
         clock,
     }
 }

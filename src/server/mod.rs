@@ -75,6 +75,8 @@ pub struct Options {
     pub file_bytes_max: u64,
     /// Time for clients to go when the process stops.
     pub drain: Duration,
+    /// Lets the allocator give memory back that it holds for nothing on the calling thread.
+    pub give_back: fn(),
     /// The clock of the process.
     pub clock: Clock,
 }
@@ -181,6 +183,7 @@ pub fn serve(options: Options, announce: impl FnOnce(&[SocketAddr])) -> Result<(
         },
         receive_pool: options.receive_pool,
         gather: options.gather,
+        give_back: options.give_back,
         peers: peers.clone(),
         counters: (0..options.shards).map(|_| Counters::default()).collect(),
         storage: storage.clone(),
@@ -273,6 +276,7 @@ struct Launch {
     config: shard::Config,
     receive_pool: PoolSize,
     gather: Duration,
+    give_back: fn(),
     peers: Vec<Outlet>,
     counters: Arc<[Counters]>,
     storage: storage::Client,
@@ -302,7 +306,7 @@ impl Launch {
             accounts: self.accounts.clone(),
             journaling,
         };
-        let (pool, gather) = (self.receive_pool, self.gather);
+        let (pool, gather, give_back) = (self.receive_pool, self.gather, self.give_back);
         let (clock, notify) = (self.clock, self.notify.clone());
         let body = move || {
             let accepting = notify.clone();
@@ -321,7 +325,7 @@ impl Launch {
                 let shard = Shard::new(config, ring, links);
                 let _ = accepting.send(Notice::Accepting);
                 let clock = move || clock.now();
-                shard::run::run(shard, wakeup, clock);
+                shard::run::run(shard, wakeup, clock, give_back);
                 Ok(())
             };
             let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {

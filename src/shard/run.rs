@@ -16,11 +16,17 @@ use crate::session::{Instant, Now};
 
 /// The longest a shard sleeps, whatever happens.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
+/// How often memory is given back. The allocator, too, keeps what is freed for a second.
+const GIVE_BACK_EVERY: Duration = Duration::from_secs(1);
 
-/// Turns until the shard was told to stop and is done, or its time to drain is over.
-pub fn run(mut shard: Shard<Ring>, wakeup: Wakeup, clock: impl Fn() -> Now) {
+/// Turns until the shard was told to stop and is done, or its time to drain is over. Now and then,
+/// before it sleeps, it lets the allocator `give_back` what it holds for nothing: that of a thread
+/// which allocates nothing any more would keep it for good.
+pub fn run(mut shard: Shard<Ring>, wakeup: Wakeup, clock: impl Fn() -> Now, give_back: fn()) {
     let mut stop_at: Option<Instant> = None;
-    shard.begin(clock());
+    let start = clock();
+    let mut given_back_at = start.at;
+    shard.begin(start);
     loop {
         let now = clock();
         let worked = shard.turn(now);
@@ -33,6 +39,10 @@ pub fn run(mut shard: Shard<Ring>, wakeup: Wakeup, clock: impl Fn() -> Now) {
         }
         if worked {
             continue;
+        }
+        if now.at.since(given_back_at) >= GIVE_BACK_EVERY {
+            given_back_at = now.at;
+            give_back();
         }
         let now = clock().at;
         let due = shard.next_due().map_or(SLEEP_MAX, |due| due.since(now)).min(SLEEP_MAX);
