@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
+use super::ID_BYTES_MAX;
 use super::carry::{ConnId, Terms};
 use super::decode::quoted;
 use crate::session::journal::Entries;
@@ -14,7 +16,7 @@ use crate::session::{Instant, MemberId, Now};
 /// Everything the hall knows.
 #[derive(Debug, Default)]
 pub(super) struct Directory {
-    rooms: GuardedMap<Box<str>, Entry>,
+    rooms: GuardedMap<Rc<str>, Entry>,
     /// Each by itself: a table that is half empty holds only pointers.
     conns: Map<ConnId, Box<Conn>>,
     /// The newest connection of each user, by the user's id.
@@ -34,26 +36,34 @@ pub(super) struct Entry {
     active_ms: u64,
 }
 
-/// A connection.
+/// A connection. There are many: most have nothing rare.
 #[derive(Debug)]
 pub(super) struct Conn {
-    pub(super) user_id: Box<str>,
-    pub(super) user_ip: Box<str>,
-    /// Its role, signed, as it was sent.
-    pub(super) token: Option<Box<str>>,
-    pub(super) place: Place,
+    /// The user's id, and the address it comes from.
+    text: Box<str>,
+    user_id_bytes: u8,
     /// A newer one has come for the same user.
     pub(super) replaced: bool,
-    /// The room in which its predecessor's place is kept for it.
-    pub(super) inherits: Option<Box<str>>,
+    pub(super) place: Place,
+    rare: Option<Box<Rare>>,
 }
+
+#[derive(Debug, Default)]
+struct Rare {
+    /// Its role, signed, as it was sent.
+    token: Option<Box<str>>,
+    /// The room in which its predecessor's place is kept for it.
+    inherits: Option<Box<str>>,
+}
+
+const _: () = assert!(ID_BYTES_MAX <= u8::MAX as usize);
 
 /// Where a connection is, or is on its way to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Hall(MemberId),
     /// A room's id and epoch: it may be gone before the connection has come back.
-    Room(Box<str>, u64),
+    Room(Rc<str>, u64),
 }
 
 /// A persistent room, as it is stored.
@@ -97,7 +107,7 @@ impl Directory {
     pub(super) fn add_room(&mut self, id: Box<str>, terms: Terms, now: Now) {
         let entry =
             Entry { terms, sequence: 0, users: 0, active_at: now.at, active_ms: now.wall_ms };
-        self.rooms.insert(id, entry);
+        self.rooms.insert(id.into(), entry);
     }
 
     pub(super) fn remove_room(&mut self, id: &str) {
@@ -122,44 +132,53 @@ impl Directory {
     /// A connection has come; the one it replaces, if any.
     pub(super) fn add_conn(&mut self, id: ConnId, conn: Conn) -> Option<ConnId> {
         let Self { conns, users, .. } = self;
-        let old = users.find(&conn.user_id, |id| &*conns[&id].user_id);
+        let old = users.find(conn.user_id(), |id| conns[&id].user_id());
         if let Some(old) = old {
-            users.remove(&conn.user_id, old);
+            users.remove(conn.user_id(), old);
         }
         conns.insert(id, Box::new(conn));
-        users.insert(id, |id| &*conns[&id].user_id);
+        users.insert(id, |id| conns[&id].user_id());
         old
     }
 
     /// A connection is gone.
     pub(super) fn remove_conn(&mut self, id: ConnId, now: Now) -> Option<Conn> {
         let conn = *self.conns.remove(&id)?;
-        self.users.remove(&conn.user_id, id);
+        self.users.remove(conn.user_id(), id);
         self.depart(&conn.place, now);
         Some(conn)
     }
 
-    /// A connection goes elsewhere.
-    pub(super) fn move_conn(&mut self, id: ConnId, to: Place, now: Now) {
-        let Some(conn) = self.conns.get_mut(&id) else { return };
-        let from = std::mem::replace(&mut conn.place, to.clone());
-        if let Some(entry) = self.room_at(&to) {
+    /// A connection is sent to a room: the room's terms, and how many it was sent with this one.
+    pub(super) fn send_conn(&mut self, id: ConnId, to: &str, now: Now) -> Option<(Terms, u64)> {
+        let Self { rooms, conns, .. } = self;
+        let (key, _) = rooms.get_key_value(to)?;
+        let key = Rc::clone(key);
+        let entry = rooms.get_mut(to)?;
+        entry.sequence += 1;
+        let sent = (entry.terms.clone(), entry.sequence);
+        if let Some(conn) = conns.get_mut(&id) {
             entry.users += 1;
             entry.note(now);
+            let from = std::mem::replace(&mut conn.place, Place::Room(key, sent.0.epoch));
+            self.depart(&from, now);
         }
+        Some(sent)
+    }
+
+    /// A connection is back in the hall.
+    pub(super) fn take_conn_back(&mut self, id: ConnId, member: MemberId, now: Now) {
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        let from = std::mem::replace(&mut conn.place, Place::Hall(member));
         self.depart(&from, now);
     }
 
     fn depart(&mut self, place: &Place, now: Now) {
-        if let Some(entry) = self.room_at(place) {
+        let Place::Room(id, epoch) = place else { return };
+        if let Some(entry) = self.rooms.get_mut(id).filter(|entry| entry.terms.epoch == *epoch) {
             entry.users -= 1;
             entry.note(now);
         }
-    }
-
-    fn room_at(&mut self, place: &Place) -> Option<&mut Entry> {
-        let Place::Room(id, epoch) = place else { return None };
-        self.rooms.get_mut(id).filter(|entry| entry.terms.epoch == *epoch)
     }
 
     /// The persistent rooms, as a record.
@@ -192,20 +211,20 @@ impl Directory {
             match serde_json::from_slice(entry)? {
                 Recorded::Created { id, terms } => {
                     self.last_number = self.last_number.max(terms.epoch);
-                    if self.rooms.get(&id).is_none_or(|room| room.terms.epoch < terms.epoch) {
+                    if self.rooms.get(&*id).is_none_or(|room| room.terms.epoch < terms.epoch) {
                         self.add_room(id, terms, now);
                     }
                 }
                 Recorded::Removed { id, epoch } => {
                     self.last_number = self.last_number.max(epoch);
-                    if self.rooms.get(&id).is_some_and(|room| room.terms.epoch == epoch) {
+                    if self.rooms.get(&*id).is_some_and(|room| room.terms.epoch == epoch) {
                         self.remove_room(&id);
                     }
                     all_removed.insert(id, epoch);
                 }
             }
         }
-        all_removed.retain(|id, _| !self.rooms.contains_key(id));
+        all_removed.retain(|id, _| !self.rooms.contains_key(&**id));
         Ok(all_removed.into_iter().collect())
     }
 
@@ -243,7 +262,7 @@ impl Directory {
     pub(super) fn invariants(&self) {
         let newest = self.users.iter().map(|id| &self.conns[&id]);
         assert!(newest.clone().all(|conn| !conn.replaced));
-        let mut users: Vec<&str> = newest.map(|conn| &*conn.user_id).collect();
+        let mut users: Vec<&str> = newest.map(|conn| conn.user_id()).collect();
         users.sort_unstable();
         users.dedup();
         assert_eq!(users.len(), self.users.len(), "a user is there twice");
@@ -257,8 +276,56 @@ impl Directory {
     }
 }
 
+impl Conn {
+    /// One in the hall, of a user whose id keeps to [`ID_BYTES_MAX`].
+    pub(super) fn new(user_id: &str, user_ip: &str, member: MemberId) -> Self {
+        Self {
+            text: [user_id, user_ip].concat().into(),
+            user_id_bytes: user_id.len() as u8,
+            replaced: false,
+            place: Place::Hall(member),
+            rare: None,
+        }
+    }
+
+    pub(super) fn user_id(&self) -> &str {
+        &self.text[..self.user_id_bytes.into()]
+    }
+
+    pub(super) fn user_ip(&self) -> &str {
+        &self.text[self.user_id_bytes.into()..]
+    }
+
+    /// Its role, signed, as it was sent.
+    pub(super) fn token(&self) -> Option<&str> {
+        self.rare.as_ref()?.token.as_deref()
+    }
+
+    pub(super) fn set_token(&mut self, token: &str) {
+        self.rare.get_or_insert_default().token = Some(token.into());
+    }
+
+    /// Its predecessor's place in this room is kept for it.
+    pub(super) fn inherit(&mut self, room: Box<str>) {
+        self.rare.get_or_insert_default().inherits = Some(room);
+    }
+
+    /// The room in which a place is kept for it; it is told once.
+    pub(super) fn take_inherited(&mut self) -> Option<Box<str>> {
+        self.rare.as_mut()?.inherits.take()
+    }
+}
+
 impl Entry {
     fn note(&mut self, now: Now) {
         (self.active_at, self.active_ms) = (now.at, now.wall_ms);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_connection_is_small() {
+        assert_eq!(size_of::<super::Conn>(), 56);
     }
 }

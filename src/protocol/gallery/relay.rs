@@ -151,7 +151,7 @@ impl<'a> Inner<'a> {
             _ => Ok(Box::default()),
         };
         let Ok(id) = id else { return Verdict::Malformed };
-        let owner = &*user.id;
+        let owner = user.id();
         let change = match (self.kind, self.data) {
             (Kind::StateUpdate, _) => match self.update(state) {
                 Ok(change) => change,
@@ -197,11 +197,11 @@ impl<'a> Inner<'a> {
                 role >= permissions.annotations && state.allows_annotations() && {
                     let id = self.annotation_id()?;
                     let owner = state.owner_of(&id);
-                    role == Role::Host || owner.is_none_or(|owner| *owner == *user.id)
+                    role == Role::Host || owner.is_none_or(|owner| *owner == *user.id())
                 }
             }
             Kind::AnnotationRemove => {
-                role == Role::Host || state.owner_of(&self.removed_id()?) == Some(&*user.id)
+                role == Role::Host || state.owner_of(&self.removed_id()?) == Some(user.id())
             }
         })
     }

@@ -37,14 +37,16 @@ impl Role {
     }
 }
 
-/// A user. It belongs to the connection and outlives its rooms.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A user. It belongs to the connection and outlives its rooms. There are many: what is known of one
+/// lies in one piece.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct User {
-    pub(super) id: Box<str>,
-    pub(super) name: Box<str>,
+    /// The id as JSON; the id, if that is more than quotes around it; the name; the avatar as raw JSON,
+    /// if there is one.
+    text: Box<str>,
+    /// Where the first three of these end.
+    ends: [u16; 3],
     pub(super) role: Role,
-    /// Raw JSON.
-    pub(super) avatar: Option<Box<str>>,
 }
 
 /// What a member says of itself when it joins.
@@ -57,25 +59,83 @@ pub(super) struct Info {
 }
 
 impl User {
-    /// A user of whom nothing is known but its id.
+    /// A user of whom nothing is known but its id, which keeps to [`ID_BYTES_MAX`](super::ID_BYTES_MAX).
     pub(super) fn new(id: &str) -> Self {
-        Self { id: id.into(), name: id.into(), role: Role::Viewer, avatar: None }
+        Self::of(id, id, Role::Viewer, "")
+    }
+
+    fn of(id: &str, name: &str, role: Role, avatar: &str) -> Self {
+        let stamp = quoted(id);
+        let is_plain = stamp.len() == id.len() + 2;
+        let parts = [&*stamp, if is_plain { "" } else { id }, name, avatar];
+        let mut end = 0;
+        let ends = [0, 1, 2].map(|part: usize| {
+            end += parts[part].len();
+            u16::try_from(end).expect("ids and names are short")
+        });
+        Self { text: parts.concat().into(), ends, role }
+    }
+
+    fn part(&self, part: usize) -> &str {
+        let start = part.checked_sub(1).map_or(0, |before| self.ends[before].into());
+        let end = self.ends.get(part).map_or(self.text.len(), |&end| end.into());
+        &self.text[start..end]
+    }
+
+    /// Its id as JSON.
+    pub(super) fn stamp(&self) -> &str {
+        self.part(0)
+    }
+
+    pub(super) fn id(&self) -> &str {
+        let stamp = self.stamp();
+        let id = self.part(1);
+        if id.is_empty() { &stamp[1..stamp.len() - 1] } else { id }
     }
 
     /// Takes on what the member says of itself: an avatar that is not mentioned is gone.
     pub(super) fn update(&mut self, info: Info) {
-        self.name = info.name.unwrap_or_else(|| std::mem::take(&mut self.name));
-        self.role = info.role.unwrap_or(self.role);
-        self.avatar = info.avatar;
+        let name = info.name.as_deref().unwrap_or_else(|| self.part(2));
+        let avatar = info.avatar.as_deref().unwrap_or_default();
+        *self = Self::of(self.id(), name, info.role.unwrap_or(self.role), avatar);
     }
 
     /// As JSON.
     pub(super) fn write(&self, last_seen_ms: u64, out: &mut String) {
-        let (id, name, role) = (quoted(&self.id), quoted(&self.name), self.role.name());
+        let (id, name, role) = (self.stamp(), quoted(self.part(2)), self.role.name());
         let _ = write!(out, r#"{{"id":{id},"name":{name},"role":"{role}","#);
-        if let Some(avatar) = &self.avatar {
+        let avatar = self.part(3);
+        if !avatar.is_empty() {
             let _ = write!(out, r#""avatar":{avatar},"#);
         }
         let _ = write!(out, r#""connected":true,"lastSeen":{last_seen_ms}}}"#);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_of_a_user_is_told_apart() {
+        for id in ["u", "user-1", "a\"b", "\\", "\u{fe}\u{1f600}"] {
+            let mut user = User::new(id);
+            let json = serde_json::to_string(id).unwrap();
+            assert_eq!((user.id(), user.stamp(), user.part(2), user.part(3)), (id, &*json, id, ""));
+            for (name, avatar) in [(Some("N"), Some("{}")), (None, Some("1")), (Some(""), None)] {
+                let before = user.part(2).to_owned();
+                let info =
+                    Info { name: name.map(Into::into), role: None, avatar: avatar.map(Into::into) };
+                user.update(info);
+                assert_eq!((user.id(), user.stamp()), (id, &*json));
+                assert_eq!(user.part(2), name.unwrap_or(&before));
+                assert_eq!(user.part(3), avatar.unwrap_or_default());
+            }
+        }
+    }
+
+    #[test]
+    fn a_user_is_small() {
+        assert_eq!(size_of::<User>(), 24);
     }
 }

@@ -30,14 +30,12 @@ impl Hall {
         if !is_id(&user_id) {
             return Err(BAD_USER_ID);
         }
-        let conn = Conn {
-            user_id: user_id.as_str().into(),
-            user_ip: hello.user_ip.as_str().into(),
-            token: given("token").filter(|token| token.len() <= TOKEN_BYTES_MAX).map(Into::into),
-            place: Place::Hall(member),
-            replaced: false,
-            inherits: None,
-        };
+        let mut conn = Conn::new(&user_id, &hello.user_ip, member);
+        if self.config().role_secret.is_some()
+            && let Some(token) = given("token").filter(|token| token.len() <= TOKEN_BYTES_MAX)
+        {
+            conn.set_token(&token);
+        }
         let id = self.directory.number(fx.now);
         if let Some(old) = self.directory.add_conn(id, conn) {
             self.replace(old, id, fx);
@@ -52,7 +50,7 @@ impl Hall {
     pub(super) fn replace(&mut self, old: ConnId, new: ConnId, fx: &mut Effects<'_>) {
         let Some(conn) = self.directory.conn(old) else { return };
         conn.replaced = true;
-        let mut inherits = conn.inherits.take();
+        let mut inherited = conn.take_inherited();
         match conn.place.clone() {
             Place::Hall(member) => {
                 self.seats.remove(&member);
@@ -61,11 +59,11 @@ impl Hall {
             }
             Place::Room(room, _) => {
                 tell(&room, &ToRoom::Replaced(old), fx);
-                inherits = Some(room);
+                inherited = Some((*room).into());
             }
         }
-        if let Some(conn) = self.directory.conn(new) {
-            conn.inherits = inherits;
+        if let (Some(conn), Some(room)) = (self.directory.conn(new), inherited) {
+            conn.inherit(room);
         }
     }
 
@@ -83,18 +81,11 @@ impl Hall {
                 self.forget(conn, fx);
                 return Err(REPLACED);
             }
-            Some(_) => self.directory.move_conn(conn, Place::Hall(member), fx.now),
+            Some(_) => self.directory.take_conn_back(conn, member, fx.now),
             // Of a hall that was lost by a fault: as if it came from outside.
             None => {
                 conn = self.directory.number(fx.now);
-                let known = Conn {
-                    user_id: user.id.clone(),
-                    user_ip: hello.user_ip.as_str().into(),
-                    token: None,
-                    place: Place::Hall(member),
-                    replaced: false,
-                    inherits: None,
-                };
+                let known = Conn::new(user.id(), &hello.user_ip, member);
                 if let Some(old) = self.directory.add_conn(conn, known) {
                     self.replace(old, conn, fx);
                 }
@@ -116,9 +107,9 @@ impl Hall {
 
     /// A connection is gone.
     pub(super) fn forget(&mut self, conn: ConnId, fx: &mut Effects<'_>) {
-        let Some(gone) = self.directory.remove_conn(conn, fx.now) else { return };
-        if let Some(room) = gone.inherits {
-            tell(&room, &ToRoom::Release(gone.user_id), fx);
+        let Some(mut gone) = self.directory.remove_conn(conn, fx.now) else { return };
+        if let Some(room) = gone.take_inherited() {
+            tell(&room, &ToRoom::Release(gone.user_id().into()), fx);
         }
     }
 }

@@ -4,7 +4,7 @@ use super::{Hall, Seat, random_name, reply, tell};
 use crate::protocol::Removal;
 use crate::protocol::gallery::carry::{ConnId, Terms, ToHall, ToRoom, Visit, pack, unpack};
 use crate::protocol::gallery::decode::{CreateAsk, JoinAsk};
-use crate::protocol::gallery::directory::{Place, Recorded};
+use crate::protocol::gallery::directory::{Conn, Recorded};
 use crate::protocol::gallery::user::Role;
 use crate::protocol::gallery::{Config, ROOM_PREFIX, encode, room_key, token};
 use crate::session::{Effects, Instant, MemberId, Now};
@@ -58,9 +58,9 @@ impl Hall {
         if self.directory.room(room).is_some() {
             return Some(EXISTS);
         }
-        let address = self.directory.conn(conn).map(|conn| conn.user_ip.clone());
-        let allowed =
-            self.creations.allow(&address.unwrap_or_default(), creations_per_minute_max, now);
+        let Self { directory, creations, .. } = self;
+        let address = directory.conn(conn).map_or("", |conn| conn.user_ip());
+        let allowed = creations.allow(address, creations_per_minute_max, now);
         (!allowed).then_some(TOO_MANY_ROOMS)
     }
 
@@ -95,14 +95,13 @@ impl Hall {
             self.directory.add_room(ask.room.clone(), terms, fx.now);
         }
         let Some(Seat { user, .. }) = self.seats.remove(&member) else { return };
-        let claim = self.claim(conn, &user.id, &ask.room, fx.now);
-        let Some(entry) = self.directory.room(&ask.room) else { return };
-        entry.sequence += 1;
-        let (terms, sequence) = (entry.terms.clone(), entry.sequence);
-        self.directory.move_conn(conn, Place::Room(ask.room.clone(), terms.epoch), fx.now);
-        let inherits = self.directory.conn(conn).and_then(|conn| conn.inherits.take());
-        if let Some(room) = inherits.filter(|room| *room != ask.room) {
-            tell(&room, &ToRoom::Release(user.id.clone()), fx);
+        let claim = self.claim(conn, user.id(), &ask.room, fx.now);
+        let Some((terms, sequence)) = self.directory.send_conn(conn, &ask.room, fx.now) else {
+            return;
+        };
+        let inherited = self.directory.conn(conn).and_then(Conn::take_inherited);
+        if let Some(room) = inherited.filter(|room| *room != ask.room) {
+            tell(&room, &ToRoom::Release(user.id().into()), fx);
         }
         let key = room_key(&ask.room);
         let said = std::mem::take(&mut self.said);
@@ -113,7 +112,7 @@ impl Hall {
     /// The role that was signed for a connection, if roles are.
     pub(super) fn claim(&mut self, conn: ConnId, user: &str, room: &str, now: Now) -> Option<Role> {
         let secret = self.config.gallery.role_secret.as_deref()?;
-        let token = self.directory.conn(conn)?.token.as_deref()?;
+        let token = self.directory.conn(conn)?.token()?;
         token::granted(secret, token, user, room, now.wall_ms)
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Kept, Room, Seat, tell};
 use crate::protocol::gallery::carry::{ConnId, ToHall, Visit};
-use crate::protocol::gallery::decode::{JoinAsk, quoted};
+use crate::protocol::gallery::decode::JoinAsk;
 use crate::protocol::gallery::hall::reply;
 use crate::protocol::gallery::state::Change;
 use crate::protocol::gallery::user::{Role, User};
@@ -25,7 +25,7 @@ impl Room {
         fx: &mut Effects<'_>,
     ) -> Result<(), Close> {
         let Visit { conn, user, ask, claim, said, .. } = visit;
-        let old = self.seat_of(&user.id).map(|(member, seat)| (member, seat.conn, seat.serial));
+        let old = self.seat_of(user.id()).map(|(member, seat)| (member, seat.conn, seat.serial));
         if let Some((_, other, _)) = old
             && other > conn
         {
@@ -33,7 +33,7 @@ impl Room {
             return Err(REPLACED);
         }
         self.said = said;
-        let kept = self.kept.iter().position(|kept| kept.user.id == user.id);
+        let kept = self.kept.iter().position(|kept| kept.user.id() == user.id());
         let is_known = old.is_some() || kept.is_some();
         if let Some(why) = self.refusal(&ask, is_known) {
             let text = encode::error(why, ask.request_id.as_deref());
@@ -53,9 +53,8 @@ impl Room {
         let is_new = serial.is_none();
         let serial = serial.unwrap_or(self.next_serial);
         self.next_serial = self.next_serial.max(serial + 1);
-        let stamp = quoted(&user.id);
         let seen_ms = fx.now.wall_ms;
-        let seat = Seat { conn, serial, user, stamp, seen_ms, claim, asking: None };
+        let seat = Seat { conn, serial, user, seen_ms, claim, asking: None };
         self.seats.insert(member, Box::new(seat));
         tell(&ToHall::Entered(conn), fx);
         self.introduce(member, ask, is_new, fx);
@@ -124,7 +123,7 @@ impl Room {
     /// Takes a member out and tells the others.
     pub(super) fn leave(&mut self, member: MemberId, fx: &mut Effects<'_>) -> Option<Seat> {
         let seat = self.seats.remove(&member)?;
-        let event = encode::user_left(&seat.user.id);
+        let event = encode::user_left(seat.user.id());
         fx.append_except(member, FrameKind::Text, &[event.as_bytes()]);
         self.on_user_gone(&seat.user, fx);
         Some(*seat)
@@ -132,7 +131,7 @@ impl Room {
 
     pub(super) fn on_user_gone(&mut self, user: &User, fx: &mut Effects<'_>) {
         let max = self.config().state_bytes_max;
-        let _ = self.state.apply(Change::Unfocus { owner: &user.id }, fx.at(), max);
+        let _ = self.state.apply(Change::Unfocus { owner: user.id() }, fx.at(), max);
         let hosts = self.seats.values().filter(|seat| seat.user.role == Role::Host).count();
         if self.config().one_host && user.role == Role::Host && hosts == 0 {
             self.promote(fx);
@@ -165,7 +164,7 @@ impl Room {
         self.kept = kept;
         let gone: Vec<Kept> = gone;
         for Kept { user, .. } in gone {
-            fx.append(FrameKind::Text, &[encode::user_left(&user.id).as_bytes()]);
+            fx.append(FrameKind::Text, &[encode::user_left(user.id()).as_bytes()]);
             self.on_user_gone(&user, fx);
         }
     }
@@ -176,7 +175,7 @@ impl Room {
 
     pub(super) fn seat_of(&self, user_id: &str) -> Option<(MemberId, &Seat)> {
         let mut seats = self.seats.iter();
-        seats.find(|(_, seat)| *seat.user.id == *user_id).map(|(&member, seat)| (member, &**seat))
+        seats.find(|(_, seat)| seat.user.id() == user_id).map(|(&member, seat)| (member, &**seat))
     }
 
     /// Users in the order of joining, as a JSON array.

@@ -59,8 +59,6 @@ struct Seat {
     /// The order of joining.
     serial: u64,
     user: User,
-    /// The user's id as JSON.
-    stamp: Box<str>,
     seen_ms: u64,
     claim: Option<Role>,
     /// What it said since it asked the hall something; the answer comes first.
@@ -105,8 +103,8 @@ impl Room {
     pub(super) fn invariants(&self) {
         self.state.invariants();
         assert!(self.said.is_empty());
-        let mut users: Vec<_> = self.seats.values().map(|seat| &seat.user.id).collect();
-        users.extend(self.kept.iter().map(|kept| &kept.user.id));
+        let mut users: Vec<_> = self.seats.values().map(|seat| seat.user.id()).collect();
+        users.extend(self.kept.iter().map(|kept| kept.user.id()));
         let count = users.len();
         users.sort();
         users.dedup();
@@ -194,7 +192,7 @@ impl Room {
         match told {
             ToRoom::Replaced(conn) => self.keep_place(conn, fx),
             ToRoom::Release(user_id) => {
-                self.give_up_places(|kept| kept.user.id == user_id, fx);
+                self.give_up_places(|kept| *kept.user.id() == *user_id, fx);
             }
             ToRoom::Answer(conn, text) => self.on_answer(conn, &text, fx),
             ToRoom::Close { epoch, sequence } => {

@@ -141,7 +141,7 @@ impl Room {
             }
             return;
         }
-        let parts = inner.parts(&seat.stamp);
+        let parts = inner.parts(seat.user.stamp());
         if to_all && let Kind::Fleeting(kind) = inner.kind {
             let how = Droppable {
                 class: kind.class(seat.serial),
@@ -152,7 +152,7 @@ impl Room {
         } else if to_all {
             fx.append_except(member, FrameKind::Text, &parts);
         } else if let Some((&target, _)) =
-            seats.iter().find(|(_, seat)| request.is_for(&seat.user.id))
+            seats.iter().find(|(_, seat)| request.is_for(seat.user.id()))
         {
             fx.reply(target, FrameKind::Text, &parts);
         }
