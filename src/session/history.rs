@@ -40,6 +40,9 @@ const PIECE_BYTES_MAX: u64 = 16 << 10;
 #[derive(Debug)]
 struct Buffer {
     ring: Box<[u8]>,
+    /// The position whose byte the ring begins with: where it was empty last, so that what is said in a
+    /// turn and sent at its end is one slice.
+    base: Position,
     /// Where each retained entry ends, oldest first.
     ends: VecDeque<Position>,
     /// Those that are droppable, oldest first.
@@ -79,6 +82,7 @@ impl RingPool {
         self.by_size.get_mut(Self::class(bytes)).and_then(Vec::pop).unwrap_or_else(|| {
             Box::new(Buffer {
                 ring: vec![0; bytes].into_boxed_slice(),
+                base: 0,
                 ends: VecDeque::new(),
                 droppables: VecDeque::new(),
                 droppable: 0,
@@ -112,6 +116,17 @@ impl RingPool {
 impl Buffer {
     fn is_at_rest(&self) -> bool {
         self.ends.is_empty() && self.droppables.is_empty() && self.held.is_empty()
+    }
+
+    fn index(&self, position: Position) -> usize {
+        ((position - self.base) & (self.ring.len() as u64 - 1)) as usize
+    }
+
+    fn write(&mut self, at: Position, bytes: &[u8]) {
+        let start = self.index(at);
+        let first = bytes.len().min(self.ring.len() - start);
+        self.ring[start..start + first].copy_from_slice(&bytes[..first]);
+        self.ring[..bytes.len() - first].copy_from_slice(&bytes[first..]);
     }
 }
 
@@ -191,8 +206,7 @@ impl History {
         let mut at = self.head;
         let buffer = self.reserve(header.as_bytes().len() + payload, pool);
         for part in std::iter::once(&header.as_bytes()).chain(parts) {
-            let start = index(&buffer.ring, at);
-            copy_wrapped(&mut buffer.ring, start, part);
+            buffer.write(at, part);
             at += part.len() as u64;
         }
         buffer.ends.push_back(at);
@@ -228,7 +242,7 @@ impl History {
         assert!(self.tail <= from && from <= to && to <= self.head, "range is not retained");
         let Some(buffer) = self.buffer.as_ref().filter(|_| from < to) else { return (&[], &[]) };
         let ring = &buffer.ring;
-        let (start, len) = (index(ring, from), (to - from) as usize);
+        let (start, len) = (buffer.index(from), (to - from) as usize);
         let first = len.min(ring.len() - start);
         (&ring[start..start + first], &ring[..len - first])
     }
@@ -337,10 +351,12 @@ impl History {
     /// What must hold between any two calls.
     pub fn invariants(&self) {
         assert!(self.tail <= self.head);
-        let Some(Buffer { ring, ends, droppables, droppable, .. }) = self.buffer.as_deref() else {
+        let Some(Buffer { ring, base, ends, droppables, droppable, .. }) = self.buffer.as_deref()
+        else {
             return assert!(self.is_empty());
         };
         assert!(ring.len().is_power_of_two());
+        assert!(self.is_empty() || *base <= self.tail);
         assert!(self.len() <= ring.len());
         assert_eq!(self.is_empty(), ends.is_empty());
         assert_eq!(ends.back().copied().unwrap_or(self.head), self.head);
@@ -364,18 +380,23 @@ impl History {
         if needed > self.capacity() {
             self.grow(needed, pool);
         }
-        self.buffer.as_deref_mut().expect("every entry has a header, so there was room to make")
+        let (is_empty, head) = (self.is_empty(), self.head);
+        let buffer = self
+            .buffer
+            .as_deref_mut()
+            .expect("every entry has a header, so there was room to make");
+        if is_empty {
+            buffer.base = head;
+        }
+        buffer
     }
 
     fn grow(&mut self, needed: usize, pool: &mut RingPool) {
         let mut larger = pool.take(needed.next_power_of_two().max(RING_BYTES_MIN));
         let (first, second) = self.slices(self.tail, self.head);
-        let mut at = self.tail;
-        for slice in [first, second] {
-            let start = index(&larger.ring, at);
-            copy_wrapped(&mut larger.ring, start, slice);
-            at += slice.len() as u64;
-        }
+        larger.base = self.tail;
+        larger.ring[..first.len()].copy_from_slice(first);
+        larger.ring[first.len()..][..second.len()].copy_from_slice(second);
         if let Some(mut old) = self.buffer.take() {
             std::mem::swap(&mut old.ends, &mut larger.ends);
             std::mem::swap(&mut old.droppables, &mut larger.droppables);
@@ -385,14 +406,4 @@ impl History {
         }
         self.buffer = Some(larger);
     }
-}
-
-fn index(ring: &[u8], position: Position) -> usize {
-    (position & (ring.len() as u64 - 1)) as usize
-}
-
-fn copy_wrapped(ring: &mut [u8], at: usize, bytes: &[u8]) {
-    let first = bytes.len().min(ring.len() - at);
-    ring[at..at + first].copy_from_slice(&bytes[..first]);
-    ring[..bytes.len() - first].copy_from_slice(&bytes[first..]);
 }

@@ -436,6 +436,23 @@ proptest! {
     }
 }
 
+/// A send of one slice costs the kernel less.
+#[test]
+fn what_is_said_in_a_turn_and_sent_at_its_end_is_one_slice() {
+    let (mut history, mut pool) = (History::new(), RingPool::default());
+    let sizes = [1, RING_BYTES_MIN / 3, RING_BYTES_MIN - 100, 3 * RING_BYTES_MIN];
+    for (turn, bytes) in sizes.into_iter().cycle().take(100).enumerate() {
+        let start = history.head();
+        for _ in 0..=turn % 3 {
+            history.append(FrameKind::Text, &["x".repeat(bytes).as_bytes()], &mut pool);
+        }
+        let (first, second) = history.slices(start, history.head());
+        assert!(first.len() > bytes && second.is_empty(), "turn {turn}");
+        history.trim(history.head(), &mut pool);
+        history.invariants();
+    }
+}
+
 #[test]
 fn what_is_relayed_counts_until_it_is_sent() {
     let (mut outbox, history, mut cursor) = (Outbox::new(), History::new(), None);
