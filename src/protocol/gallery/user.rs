@@ -41,13 +41,22 @@ impl Role {
 /// lies in one piece.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct User {
-    /// The id as JSON; the id, if that is more than quotes around it; the name; the avatar as raw JSON,
-    /// if there is one.
+    /// Its parts one behind the other.
     text: Box<str>,
-    /// Where the first three of these end.
-    ends: [u16; 3],
+    /// Where each part ends but the last.
+    ends: [u16; PARTS - 1],
     pub(super) role: Role,
 }
+
+/// The parts of what is known of a user, in order: the id as JSON,
+const STAMP: usize = 0;
+/// the id, if the stamp is more than quotes around it,
+const ID: usize = 1;
+/// the name,
+const NAME: usize = 2;
+/// and raw JSON, or nothing if there is no avatar.
+const AVATAR: usize = 3;
+const PARTS: usize = 4;
 
 /// What a member says of itself when it joins.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,7 +78,7 @@ impl User {
         let is_plain = stamp.len() == id.len() + 2;
         let parts = [&*stamp, if is_plain { "" } else { id }, name, avatar];
         let mut end = 0;
-        let ends = [0, 1, 2].map(|part: usize| {
+        let ends = [STAMP, ID, NAME].map(|part| {
             end += parts[part].len();
             u16::try_from(end).expect("ids and names are short")
         });
@@ -84,27 +93,27 @@ impl User {
 
     /// Its id as JSON.
     pub(super) fn stamp(&self) -> &str {
-        self.part(0)
+        self.part(STAMP)
     }
 
     pub(super) fn id(&self) -> &str {
         let stamp = self.stamp();
-        let id = self.part(1);
+        let id = self.part(ID);
         if id.is_empty() { &stamp[1..stamp.len() - 1] } else { id }
     }
 
     /// Takes on what the member says of itself: an avatar that is not mentioned is gone.
     pub(super) fn update(&mut self, info: Info) {
-        let name = info.name.as_deref().unwrap_or_else(|| self.part(2));
+        let name = info.name.as_deref().unwrap_or_else(|| self.part(NAME));
         let avatar = info.avatar.as_deref().unwrap_or_default();
         *self = Self::of(self.id(), name, info.role.unwrap_or(self.role), avatar);
     }
 
     /// As JSON.
     pub(super) fn write(&self, last_seen_ms: u64, out: &mut String) {
-        let (id, name, role) = (self.stamp(), quoted(self.part(2)), self.role.name());
+        let (id, name, role) = (self.stamp(), quoted(self.part(NAME)), self.role.name());
         let _ = write!(out, r#"{{"id":{id},"name":{name},"role":"{role}","#);
-        let avatar = self.part(3);
+        let avatar = self.part(AVATAR);
         if !avatar.is_empty() {
             let _ = write!(out, r#""avatar":{avatar},"#);
         }
@@ -121,15 +130,16 @@ mod tests {
         for id in ["u", "user-1", "a\"b", "\\", "\u{fe}\u{1f600}"] {
             let mut user = User::new(id);
             let json = serde_json::to_string(id).unwrap();
-            assert_eq!((user.id(), user.stamp(), user.part(2), user.part(3)), (id, &*json, id, ""));
+            assert_eq!((user.id(), user.stamp()), (id, &*json));
+            assert_eq!((user.part(NAME), user.part(AVATAR)), (id, ""));
             for (name, avatar) in [(Some("N"), Some("{}")), (None, Some("1")), (Some(""), None)] {
-                let before = user.part(2).to_owned();
+                let before = user.part(NAME).to_owned();
                 let info =
                     Info { name: name.map(Into::into), role: None, avatar: avatar.map(Into::into) };
                 user.update(info);
                 assert_eq!((user.id(), user.stamp()), (id, &*json));
-                assert_eq!(user.part(2), name.unwrap_or(&before));
-                assert_eq!(user.part(3), avatar.unwrap_or_default());
+                assert_eq!(user.part(NAME), name.unwrap_or(&before));
+                assert_eq!(user.part(AVATAR), avatar.unwrap_or_default());
             }
         }
     }
