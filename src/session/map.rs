@@ -7,6 +7,7 @@ use std::hash::BuildHasher as _;
 
 use foldhash::{fast, quality};
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 /// A map whose keys are made by the server (indexes, member ids).
 pub type Map<K, V> = hashbrown::HashMap<K, V, fast::FixedState>;
@@ -35,26 +36,25 @@ impl<N: Copy + PartialEq> GuardedIndex<N> {
         self.numbers.find(hash, |&number| name_of(number) == name).copied()
     }
 
-    /// Puts a number in, by its name, which is not in.
-    pub fn insert<'a>(&mut self, number: N, name_of: impl Fn(N) -> &'a str) {
-        let hash = self.hasher.hash_one(name_of(number));
-        self.numbers.insert_unique(hash, number, |&other| self.hasher.hash_one(name_of(other)));
+    /// Puts a number in, by its name; the number that it replaces, if any.
+    pub fn insert<'a>(&mut self, number: N, name_of: impl Fn(N) -> &'a str) -> Option<N> {
+        let Self { numbers, hasher } = self;
+        let (name, hash_of) = (name_of(number), |&other: &N| hasher.hash_one(name_of(other)));
+        match numbers.entry(hasher.hash_one(name), |&other| name_of(other) == name, hash_of) {
+            Entry::Occupied(mut entry) => Some(std::mem::replace(entry.get_mut(), number)),
+            Entry::Vacant(entry) => {
+                entry.insert(number);
+                None
+            }
+        }
     }
 
-    /// Takes a number out that may be in by this name; whether it was.
-    pub fn remove(&mut self, name: &str, number: N) -> bool {
+    /// Takes a number out, if it is in by this name: it may have been replaced.
+    pub fn remove(&mut self, name: &str, number: N) {
         let entry = self.numbers.find_entry(self.hasher.hash_one(name), |&other| other == number);
-        entry.map(|entry| entry.remove()).is_ok()
-    }
-
-    /// How many names are in.
-    pub fn len(&self) -> usize {
-        self.numbers.len()
-    }
-
-    /// Whether no name is in.
-    pub fn is_empty(&self) -> bool {
-        self.numbers.is_empty()
+        if let Ok(entry) = entry {
+            entry.remove();
+        }
     }
 
     /// All numbers, in no order that may be relied on.

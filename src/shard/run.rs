@@ -20,8 +20,8 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 const GIVE_BACK_EVERY: Duration = Duration::from_secs(1);
 
 /// Turns until the shard was told to stop and is done, or its time to drain is over. Now and then,
-/// before it sleeps, it lets the allocator `give_back` what it holds for nothing: that of a thread
-/// which allocates nothing any more would keep it for good.
+/// before it sleeps, it lets the allocator `give_back` what it holds for nothing: on a thread that
+/// allocates nothing any more it would hold that for good.
 pub fn run(mut shard: Shard<Ring>, wakeup: Wakeup, clock: impl Fn() -> Now, give_back: fn()) {
     let mut stop_at: Option<Instant> = None;
     let start = clock();

@@ -48,14 +48,15 @@ pub(super) struct User {
     pub(super) role: Role,
 }
 
-/// The parts of what is known of a user, in order: the id as JSON,
+/// The part of a user's text that is the id as JSON.
 const STAMP: usize = 0;
-/// the id, if the stamp is more than quotes around it,
+/// The part that is the id. Empty if the stamp is no more than quotes around it.
 const ID: usize = 1;
-/// the name,
+/// The part that is the name.
 const NAME: usize = 2;
-/// and raw JSON, or nothing if there is no avatar.
+/// The part that is the avatar, raw JSON. Empty if there is none.
 const AVATAR: usize = 3;
+/// How many parts there are.
 const PARTS: usize = 4;
 
 /// What a member says of itself when it joins.
